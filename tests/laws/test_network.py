@@ -1,0 +1,207 @@
+"""Laws of every network: the shape of x, finite gradients, no look at neighbours, nulls for what is absent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from unnoise import network
+from unnoise.condition import Condition, Conditions, nulls
+from unnoise.network import MLP, UNet
+
+SHAPE = (3, 8, 12)
+CONDS = {
+    "label": Condition(classes=("cat", "dog", "owl")),
+    "type": Condition(),  # a number, under a name that no module may have
+    "a.b": Condition(shape=(4,)),
+    "low": Condition(route="concat", shape=(2, 8, 12)),
+}
+Make = Callable[..., nn.Module]
+
+
+def unet(shape: tuple[int, ...], conds: Conditions | None = None, **options: object) -> nn.Module:
+    return UNet(shape, conds, **{"width": 8, "multipliers": (1, 2), "blocks": 1, "head_width": 8} | options)
+
+
+def mlp(shape: tuple[int, ...], conds: Conditions | None = None, **options: object) -> nn.Module:
+    return MLP(shape, conds, **{"width": 16, "depth": 2} | options)
+
+
+CASES: dict[str, list[Make]] = {
+    "UNet": [
+        unet,
+        lambda *a, **k: unet(*a, **k, embedding="add", resample="conv_right", heads=1, features="sin cos"),
+        lambda *a, **k: unet(*a, **k, resample="residual", attention=(0, 1), zero_init=False, features="fourier"),
+        lambda *a, **k: unet(*a, **k, resample="pool", recompute=True, groups=2, attention=()),
+    ],
+    "MLP": [mlp, lambda *a, **k: mlp(*a, **k, features="fourier")],
+}
+MEMBERS = [pytest.param(make, id=f"{name}-{i}") for name in network.__all__ for i, make in enumerate(CASES[name])]
+every = pytest.mark.parametrize("make", MEMBERS)
+
+
+def awake(net: nn.Module) -> nn.Module:
+    """The network in float64 with every parameter moved, so that nothing is zero; without dropout."""
+    generator = torch.Generator().manual_seed(1)
+    net = net.double().eval()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+    return net
+
+
+def inputs(batch: int = 3, shape: tuple[int, ...] = SHAPE) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(2)
+    x = torch.randn(batch, *shape, generator=generator, dtype=torch.float64)
+    return x, torch.rand(batch, generator=generator, dtype=torch.float64)
+
+
+def conditions() -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    return {
+        "label": torch.tensor([0, 2, 3]),
+        "type": torch.tensor([0.5, torch.nan, -1.0]),
+        "a.b": torch.randn(3, 4, generator=generator),
+        "low": torch.randn(3, 2, 8, 12, generator=generator),
+    }
+
+
+def close(a: Tensor, b: Tensor) -> bool:
+    return torch.allclose(a, b, rtol=1e-9, atol=1e-10)
+
+
+@every
+@pytest.mark.parametrize(
+    "shape", [(1, 24, 40), (3, 7, 9), (5, 28, 28), (2, 1, 1), (1, 100), (3, 33), (2, 4, 5, 6)], ids=str
+)
+def test_the_shape_of_x_and_zero_when_fresh(make: Make, shape: tuple[int, ...]) -> None:
+    net = make(shape)
+    x, level = torch.randn(2, *shape), torch.tensor([0.1, 900.0])
+    assert torch.equal(net(x, level, {}), torch.zeros_like(x))
+    out = awake(net)(x.double(), level.double(), {})
+    assert out.shape == x.shape and out.dtype == torch.float64 and out.isfinite().all() and out.std() > 0
+
+
+@every
+def test_learned_variance_doubles_the_channels(make: Make) -> None:
+    net = make(SHAPE, variance=True)
+    assert net.variance and net(*(v.float() for v in inputs()), {}).shape == (3, 6, 8, 12)
+
+
+@every
+def test_every_parameter_has_a_finite_gradient(make: Make) -> None:
+    net = awake(make(SHAPE, CONDS)).train()
+    x, level = inputs()
+    x.requires_grad_()
+    net(x, level, conditions()).square().sum().backward()
+    for name, gradient in [("x", x.grad), *((n, p.grad) for n, p in net.named_parameters())]:
+        assert gradient is not None and gradient.isfinite().all(), name
+        assert gradient.abs().sum() > 0, name
+
+
+@every
+def test_null_is_absent(make: Make) -> None:
+    net, (x, level) = awake(make(SHAPE, CONDS)), inputs()
+    absent = net(x, level, {})
+    assert torch.equal(absent, net(x, level, nulls(CONDS, 3)))
+    assert torch.equal(absent, net(x, level))
+    for name in CONDS:  # one given, the others absent: it is seen
+        assert not close(net(x, level, {name: conditions()[name]})[0], absent[0]), name
+
+
+@every
+def test_nan_is_missing_and_zero_is_not(make: Make) -> None:
+    net, (x, level) = awake(make(SHAPE, CONDS)), inputs()
+    absent = net(x, level, {})
+    number = net(x, level, {"type": torch.tensor([torch.nan, 0.0, 1.0])})
+    assert close(number[0], absent[0]) and not close(number[1], absent[1]) and not close(number[2], number[1])
+
+
+@every
+def test_samples_keep_apart_and_their_order_does_not_matter(make: Make) -> None:
+    net, (x, level), cond = awake(make(SHAPE, CONDS)), inputs(), conditions()
+    together = net(x, level, cond)
+    order = torch.tensor([2, 0, 1])
+    assert close(net(x[order], level[order], {k: v[order] for k, v in cond.items()}), together[order])
+    for i in range(3):
+        alone = net(x[i : i + 1], level[i : i + 1], {k: v[i : i + 1] for k, v in cond.items()})
+        assert close(alone, together[i : i + 1])
+
+
+@every
+def test_level_and_label_change_the_answer(make: Make) -> None:
+    net, (x, level) = awake(make(SHAPE, CONDS)), inputs(1)
+    labels = [net(x, level, {"label": torch.tensor([i])}) for i in range(4)]
+    levels = [net(x, level + i) for i in range(3)]
+    for answers in (labels, levels):
+        assert not any(close(a, b) for i, a in enumerate(answers) for b in answers[:i])
+
+
+@every
+def test_state_dict_round_trip_and_inputs_untouched(make: Make) -> None:
+    net, (x, level), cond = awake(make(SHAPE, CONDS)), inputs(), conditions()
+    before = [v.clone() for v in (x, level, *cond.values())]
+    twin = make(SHAPE, CONDS).double().eval()
+    twin.load_state_dict(net.state_dict())
+    assert torch.equal(twin(x, level, cond), net(x, level, cond))
+    for old, new in zip(before, (x, level, *cond.values()), strict=True):
+        assert torch.equal(old.nan_to_num(9.0), new.nan_to_num(9.0))
+
+
+@every
+def test_one_graph_without_breaks(make: Make) -> None:
+    if make(SHAPE).__dict__.get("recompute"):
+        pytest.skip("checkpointed blocks are compiled one by one")
+    net, (x, level), cond = awake(make(SHAPE, CONDS)), inputs(), conditions()
+    compiled = torch.compile(net, backend="eager", fullgraph=True)
+    assert close(compiled(x, level, cond), net(x, level, cond))
+
+
+@every
+def test_channels_last_and_half_precision_are_followed(make: Make) -> None:
+    net, (x, level) = awake(make(SHAPE)), inputs()
+    answer = net(x, level)
+    spread = net.to(memory_format=torch.channels_last)(x.contiguous(memory_format=torch.channels_last), level)
+    assert close(spread, answer)
+    half = net.bfloat16()(x.bfloat16(), level.float())
+    assert half.dtype == torch.bfloat16 and half.isfinite().all()
+
+
+@every
+def test_other_routes_and_unknown_conditions_are_refused(make: Make) -> None:
+    with pytest.raises(ValueError, match="'text' of route 'sequence'"):
+        make(SHAPE, {"text": Condition(route="sequence", shape=(7, 16))})
+    with pytest.raises(ValueError, match="no condition 'lable'; did you mean 'label'"):
+        make(SHAPE, CONDS)(torch.zeros(1, *SHAPE), torch.zeros(1), {"lable": torch.zeros(1)})
+    with pytest.raises(ValueError, match="no level features 'sine'"):
+        (unet if make in CASES["UNet"] else mlp)(SHAPE, features="sine")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"attention": (2,)}, "attention at level 2: expected 0"),
+        ({"heads": 3}, "8 channels cannot be split among 3 heads"),
+        ({"resample": "fir"}, "resample 'fir'; expected conv"),
+        ({"embedding": "concat"}, "embedding 'concat'; expected scale_shift"),
+        ({"conds": {"low": Condition(route="concat", shape=(3, 4, 6))}}, "cannot be laid beside x"),
+    ],
+)
+def test_unet_refuses_what_does_not_fit(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        unet(SHAPE, **{"multipliers": (1, 1)} | options)
+
+
+def test_unet_is_the_published_one() -> None:
+    """Parameters of DDPM's CIFAR-10 network and of ADM's ImageNet-64 network (whose table of classes has no null)."""
+    classes = {"label": Condition(classes=tuple(map(str, range(1000))))}
+    adm = {"width": 192, "multipliers": (1, 2, 3, 4), "blocks": 3, "attention": (1, 2, 3), "resample": "residual"}
+    ddpm = {"width": 128, "multipliers": (1, 2, 2, 2), "attention": (1,), "heads": 1, "dropout": 0.1}
+    with torch.device("meta"):
+        small = UNet((3, 32, 32), **ddpm, embedding="add", resample="conv_right", features="sin cos", eps=1e-6)
+        large = UNet((3, 64, 64), classes, **adm, variance=True)
+    assert sum(p.numel() for p in small.parameters()) == 35_746_307
+    assert sum(p.numel() for p in large.parameters()) - 4 * 192 == 295_904_454

@@ -1,0 +1,77 @@
+"""Conditions: what a network takes besides x, each with its own null, its own route and its own rate of dropping."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import torch
+from torch import Tensor
+
+from unnoise.tensor import Cond, Rng, expand
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What one condition is. A class is an integer, (B,); anything else is of floats, (B, *shape), where NaN means absent.
+
+    Args:
+        route: How it enters the network: "vector", "sequence", "concat", "known" or "level".
+        shape: Of one sample.
+        classes: Names of the classes; none for a condition of floats.
+        drop: The share of training samples that see the null in its place (classifier-free guidance needs some).
+    """
+
+    route: str = "vector"
+    shape: tuple[int, ...] = ()
+    classes: tuple[str, ...] = ()
+    drop: float = 0.1
+
+    def null(self, batch: int, device: torch.device | str | None = None) -> Tensor:
+        """What the network takes in this condition's absence: the class after the last, or NaN; (batch, *shape)."""
+        if self.classes:
+            return torch.full((batch, *self.shape), len(self.classes), device=device)
+        return torch.full((batch, *self.shape), torch.nan, device=device)
+
+
+Conditions = Mapping[str, Condition]
+
+
+def nulls(conditions: Conditions, batch: int, device: torch.device | str | None = None) -> dict[str, Tensor]:
+    """Every condition at its null; `concat` and `known` have none to speak of and are left out."""
+    kept = {name: c for name, c in conditions.items() if c.route not in ("concat", "known")}
+    return {name: condition.null(batch, device) for name, condition in kept.items()}
+
+
+def complete(conditions: Conditions, cond: Cond | None, batch: int, device: torch.device | str) -> dict[str, Tensor]:
+    """All that a network takes: what is given, and the null of what is not.
+
+    Raises:
+        ValueError: For a name that the network does not take.
+    """
+    cond = cond or {}
+    if unknown := [name for name in cond if name not in conditions]:
+        raise ValueError(unknown_condition(unknown[0], conditions))
+    return {
+        name: cond[name].to(device) if name in cond else condition.null(batch, device) for name, condition in conditions.items()
+    }
+
+
+def drop(conditions: Conditions, cond: Cond, rng: Rng) -> dict[str, Tensor]:
+    """Each sample's condition at its null with that condition's own probability, keyed by `rng`."""
+    dropped = dict(cond)
+    for name, condition in conditions.items():
+        if name not in cond or not condition.drop or condition.route in ("concat", "known"):
+            continue
+        value = cond[name]
+        gone = (rng.uniform((), f"drop {name}") < condition.drop).to(value.device)
+        dropped[name] = torch.where(expand(gone, value), condition.null(len(value), value.device).to(value.dtype), value)
+    return dropped
+
+
+def unknown_condition(name: str, conditions: Conditions) -> str:
+    """The one line for a condition that is not there."""
+    near = get_close_matches(name, list(conditions), 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(map(repr, conditions)) or 'none'}"
+    return f"the model takes no condition {name!r}; {hint}"

@@ -1,0 +1,44 @@
+"""Loss by noise band: where on the way from data to noise a model is right, and where it is not."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from unnoise.codec import Codec
+from unnoise.denoiser import Denoiser
+from unnoise.domain import Dataset
+from unnoise.loss import GOLDEN, Denoising
+from unnoise.tensor import Rng
+
+BANDS = 5
+ITEMS = 256
+BATCH = 64
+
+
+@torch.no_grad()
+def by_band(model: Denoiser, codec: Codec, objective: Denoising, dataset: Dataset, items: int = ITEMS) -> dict[str, float]:
+    """Mean loss in each of five bands of t, on the same items, times and noises at every call.
+
+    Args:
+        model, codec, objective: What is trained.
+        dataset: Its first `items` are taken, each at one time; times are spread evenly.
+    """
+    device = next(model.parameters()).device
+    n = min(items, len(dataset))
+    quantiles = (torch.arange(n, dtype=torch.float64) + 0.5) * GOLDEN % 1
+    times, losses = model.schedule.uniform(quantiles), []
+    for rows in torch.arange(n).split(BATCH):
+        batch = {name: value.to(device) for name, value in dataset.batch(rows).items()}
+        batch["x"] = codec.encode(batch["x"])
+        losses.append(objective.at(model, batch, times[rows], Rng(0, rows).at(1)).cpu())
+    return _means(torch.cat(losses), quantiles)
+
+
+def _means(losses: Tensor, quantiles: Tensor) -> dict[str, float]:
+    bands = (quantiles * BANDS).long()
+    return {
+        f"{band / BANDS:.1f}-{(band + 1) / BANDS:.1f}": float(losses[bands == band].mean())
+        for band in range(BANDS)
+        if (bands == band).any()
+    }

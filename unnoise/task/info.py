@@ -1,0 +1,40 @@
+"""What a run is, from its folder alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from unnoise.model import load
+from unnoise.train import read_weights
+
+
+def info(run: Path) -> dict[str, Any]:
+    """Data, network, schedule, training, defaults of sampling, and the figures of its report where there is one.
+
+    Raises:
+        ValueError: If the folder is no run.
+    """
+    model = load(run)
+    _, metadata = read_weights(run / "weights.safetensors")
+    facts, recipe = model.domain.facts(), model.recipe
+    classes = {name: len(c.classes) or "number" for name, c in model.denoiser.conds.items()}
+    found = {
+        "data": f"{_named(recipe, 'domain')}, {'x'.join(map(str, model.domain.shape))}, {facts.get('splits')}",
+        "conditions": ", ".join(f"{name} ({kind})" for name, kind in classes.items()) or "none",
+        "network": f"{_named(recipe, 'network')}, {sum(p.numel() for p in model.denoiser.parameters()):,} parameters",
+        "schedule": f"{_named(recipe, 'schedule')}, predicts {_named(recipe, 'prediction')}",
+        "trained": f"{metadata.get('step', '?')} of {recipe.members('train')['Trainer']['steps']} steps",
+        "samples by": f"{model.sampler}, {model.defaults.steps} steps, {model.times}, guidance {model.guidance or 'none'}",
+        "weights": model.digest,
+    }
+    measured = run / "report.json"
+    if measured.is_file():
+        figures = json.loads(measured.read_text("utf-8"))
+        found |= {key: value for key, value in figures.items() if isinstance(value, int | float) and key not in found}
+    return found
+
+
+def _named(recipe: Any, section: str) -> str:
+    return " ".join(recipe.members(section))

@@ -1,0 +1,37 @@
+"""The machine that a task runs on: device, threads, precision."""
+
+from __future__ import annotations
+
+import torch
+
+DEVICES = ("auto", "cuda", "mps", "cpu")
+
+
+def device(name: str = "auto") -> torch.device:
+    """The device of this name; "auto" takes the best there is.
+
+    Raises:
+        ValueError: For a name that is unknown, or a device that is not there.
+    """
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, there in here.items() if there))
+    kind = name.partition(":")[0]
+    if kind not in here:
+        raise ValueError(f"device {name!r}: expected one of {', '.join(DEVICES)}")
+    if not here[kind]:
+        raise ValueError(f"device {name!r} is not there; this machine has {', '.join(k for k in here if here[k])}")
+    return torch.device(name)
+
+
+def threads(n: int | None) -> int:
+    """Sets how many threads the CPU computes with, if given, and says how many it does.
+
+    Raises:
+        ValueError: For fewer than one.
+    """
+    if n is not None:
+        if n < 1:
+            raise ValueError(f"threads: expected at least 1, given {n}")
+        torch.set_num_threads(n)
+    return torch.get_num_threads()

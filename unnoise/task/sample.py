@@ -1,0 +1,219 @@
+"""Sampling into files, each of which says how to make it again."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+import unnoise
+from unnoise.model import Model, load
+from unnoise.recipe import Recipe
+from unnoise.sampler import Moment
+from unnoise.task import machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KEY = "unnoise"  # of the metadata in a picture's text
+SECTIONS = ("sampler", "times", "guidance")
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """What is asked for: seeds, and what differs from the model's defaults.
+
+    Args:
+        seeds: One a sample.
+        cond: As `Model.sample` takes it; None draws from the training distribution.
+        overrides: "section.Name.key=value" of sampler, times, guidance and model.
+        device, precision, threads: Of this run.
+    """
+
+    seeds: Sequence[int]
+    cond: Mapping[str, Any] | None = None
+    overrides: Sequence[str] = ()
+    device: str = "auto"
+    precision: str = "fp32"
+    threads: int | None = None
+
+
+def sample(run: Path, order: Order, out: Path, progress: Callable[[int, int], object] | None = None) -> list[Path]:
+    """Writes `<seed>.png` (or what the data's files are) for each seed and `grid.png` into `out`, and says which.
+
+    Raises:
+        ValueError: For a folder that is no run, or an order it cannot follow.
+    """
+    for override in order.overrides:
+        if override.partition(".")[0].partition("=")[0] not in (*SECTIONS, "model"):
+            raise ValueError(f"--set {override}: sampling changes {', '.join(SECTIONS)} and model alone; the rest is trained")
+    model, threads = prepared(run, order)
+    seeds = list(order.seeds)
+    cond = model.draw(seeds) if order.cond is None else model.conditions(order.cond, len(seeds))
+    x = model.sample(seeds=seeds, cond=cond, callback=_counting(progress, model, len(seeds)))
+    recipes = [describe(model, seed, {name: value[i] for name, value in cond.items()}, threads) for i, seed in enumerate(seeds)]
+    texts = [{KEY: json.dumps(recipe, sort_keys=True)} for recipe in recipes]
+    paths = model.domain.save(x, out, [str(seed) for seed in seeds], texts)
+    return [*paths, _grid(model, x, seeds, recipes, out / "grid.png")]
+
+
+def prepared(run: Path, order: Order) -> tuple[Model, int]:
+    """The run's model as the order wants it, and the number of threads."""
+    threads = machine.threads(order.threads)
+    model = load(run, device=machine.device(order.device), overrides=order.overrides)
+    if order.precision not in ("fp32", "bf16"):
+        raise ValueError(f"precision {order.precision!r}: expected fp32 or bf16")
+    model.precision = order.precision
+    return model, threads
+
+
+def describe(model: Model, seed: int, cond: Mapping[str, Tensor], threads: int) -> dict[str, Any]:
+    """All that makes one sample what it is, and nothing else: no date, no path, none of the samples beside it."""
+    sections = {section: dict(model.recipe.resolved().members(section)) for section in SECTIONS}
+    return {
+        "version": unnoise.__version__,
+        "torch": torch.__version__,
+        "weights": model.digest,
+        "seed": seed,
+        "cond": {name: _plain(model, name, value) for name, value in cond.items()},
+        **sections,
+        "steps": model.defaults.steps,
+        "execution_batch": model.defaults.batch,
+        "threads": threads,
+        "device": model.device.type,
+        "precision": model.precision,
+    }
+
+
+def read(file: Path) -> dict[str, Any]:
+    """The recipe that a sample's file carries.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    beside = file.with_suffix(".json")
+    try:
+        if file.suffix == ".npy" and beside.is_file():
+            text = json.loads(beside.read_text("utf-8")).get(KEY)
+        else:
+            with Image.open(file) as picture:
+                text = getattr(picture, "text", {}).get(KEY)
+        recipe = json.loads(text) if text else None
+    except (OSError, UnidentifiedImageError, ValueError) as error:
+        raise ValueError(f"{file}: cannot be read as a sample: {error}") from error
+    if not isinstance(recipe, dict) or "weights" not in recipe:
+        raise ValueError(f"{file} carries no recipe of unnoise; expected a file that `unnoise sample` wrote")
+    return recipe
+
+
+def reproduce(file: Path, run: Path | None = None, out: Path | None = None) -> tuple[Path, bool]:
+    """Makes a sample again from its own metadata; the new file, and whether it is the same to the byte.
+
+    Args:
+        file: Written by `sample`.
+        run: Its run; without it, the folders above the file and those in `runs/` are searched for its weights.
+        out: Where the new file goes, `again/` beside the old one by default.
+
+    Raises:
+        ValueError: If the file carries no recipe, or no run has its weights.
+    """
+    recipe = read(file)
+    run = run or _find(recipe["weights"], file)
+    order = Order(
+        seeds=recipe.get("seeds", [recipe.get("seed")]),
+        cond=recipe["cond"],
+        overrides=[f"model.Defaults.batch={recipe['execution_batch']}", f"model.Defaults.steps={recipe['steps']}"],
+        device=recipe["device"],
+        precision=recipe["precision"],
+        threads=recipe["threads"],
+    )
+    model, threads = prepared(run, order)
+    if model.digest != recipe["weights"]:
+        raise ValueError(f"{run} has other weights than {file.name} was made with")
+    model = with_sections(model, recipe)
+    cond = model.conditions(recipe["cond"], len(order.seeds))
+    x = model.sample(seeds=order.seeds, cond=cond)
+    out = out or file.parent / "again"
+    if "seeds" in recipe:
+        recipes = [describe(model, s, {n: v[i] for n, v in cond.items()}, threads) for i, s in enumerate(order.seeds)]
+        out.mkdir(parents=True, exist_ok=True)
+        made = _grid(model, x, order.seeds, recipes, out / file.name)
+    else:
+        text = {KEY: json.dumps(describe(model, recipe["seed"], {n: v[0] for n, v in cond.items()}, threads), sort_keys=True)}
+        (made,) = model.domain.save(x, out, [file.stem], [text])
+    return made, made.read_bytes() == file.read_bytes()
+
+
+def with_sections(model: Model, recipe: Mapping[str, Any]) -> Model:
+    """The model with the sampler, times and guidance that a sample was made with."""
+    sections = {name: keys for name, keys in model.recipe.sections.items() if name not in SECTIONS}
+    changed = Recipe({**sections, **{name: recipe[name] for name in SECTIONS if recipe.get(name)}}, model.recipe.foreign)
+    changed.check()
+    model.recipe = changed
+    model.sampler, model.times = changed.build("sampler"), changed.build("times")
+    model.guidance = changed.build_all("guidance")
+    return model
+
+
+def seeds(text: str) -> list[int]:
+    """Seeds as a person writes them: "7", "0-63", "3,5,9-12".
+
+    Raises:
+        ValueError: If it is none of these.
+    """
+    found: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        if not match or (match[2] and int(match[2]) < int(match[1])):
+            raise ValueError(f"seeds {text!r}: expected numbers and ranges such as 0-63 or 3,5,9-12")
+        found += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return found
+
+
+def _counting(progress: Callable[[int, int], object] | None, model: Model, n: int) -> Callable[[Moment], object] | None:
+    """Tells `progress` the steps done and those there are, over all batches."""
+    if progress is None:
+        return None
+    batches, done = -(-n // model.defaults.batch), itertools.count(1)
+    return lambda moment: progress(next(done), batches * model.defaults.steps)
+
+
+def _grid(model: Model, x: Tensor, seeds: Sequence[int], recipes: Sequence[Mapping[str, Any]], path: Path) -> Path:
+    from PIL.PngImagePlugin import PngInfo
+
+    shared = {key: value for key, value in recipes[0].items() if key not in ("seed", "cond")}
+    cond = {name: [recipe["cond"][name] for recipe in recipes] for name in recipes[0]["cond"]}
+    text = PngInfo()
+    text.add_text(KEY, json.dumps({**shared, "seeds": list(seeds), "cond": cond}, sort_keys=True))
+    model.domain.grid(x).save(path, pnginfo=text)
+    return path
+
+
+def _find(digest: str, file: Path) -> Path:
+    import hashlib
+
+    near = [*file.resolve().parents[:3], *sorted(Path("runs").glob("*"))]
+    for folder in near:
+        weights = folder / "weights.safetensors"
+        if weights.is_file() and hashlib.sha256(weights.read_bytes()).hexdigest() == digest:
+            return folder
+    raise ValueError(f"no run near {file} has the weights it was made with; name it: --run RUN")
+
+
+def _plain(model: Model, name: str, value: Tensor) -> Any:
+    """A condition's value for JSON: a class by name, None for the null."""
+    condition = model.denoiser.conds[name]
+    if condition.classes:
+        return condition.classes[int(value)] if int(value) < len(condition.classes) else None
+    if value.isnan().all():
+        return None
+    return value.tolist()

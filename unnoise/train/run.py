@@ -1,0 +1,189 @@
+"""One run: a trainer at work on a model, in a folder. Begin or go on, gradients, checks, rows, checkpoints."""
+
+import hashlib
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from unnoise.tensor import Rng
+
+from . import checkpoint, disk
+from .batches import Batch, Dataset, Order, Part, ahead, stream
+from .learner import Learner, NonFinite
+from .log import Log
+from .resume import compare
+from .weights import assign, nbytes, read_weights
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+Objective = Callable[[nn.Module, Batch, Rng], Tensor]
+Prepare = Callable[[Batch, Rng], Batch]
+
+
+class Run:
+    """What `Trainer.fit` moves from step to step; its arguments are those of `fit`."""
+
+    def __init__(
+        self,
+        trainer: "Trainer",
+        model: nn.Module,
+        objective: Objective,
+        dataset: Dataset,
+        folder: Path,
+        prepare: Prepare | None,
+        device: torch.device,
+    ) -> None:
+        self.trainer, self.objective, self.dataset, self.prepare = trainer, objective, dataset, prepare
+        self.folder, self.device = folder, device
+        self.order = Order(len(dataset), trainer.batch, trainer.seed)
+        # On an accelerator the device is not waited for, nor the data: both run ahead of the host.
+        self.lazy = device.type != "cpu"
+        self.bf16 = trainer.precision == "bf16" or (
+            trainer.precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported()
+        )
+        pictures = dataset.batch(torch.tensor([0]))["x"].ndim == 4
+        wanted = self.lazy if trainer.channels_last == "auto" else trainer.channels_last
+        self.channels_last = bool(wanted and pictures)
+        if self.channels_last:
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.learner = Learner(
+            model.to(device).train(),
+            betas=trainer.betas,
+            weight_decay=trainer.weight_decay,
+            clip=trainer.clip or float("inf"),
+            ema=trainer.ema,
+            ema_warmup=trainer.ema_warmup,
+        )
+        self.saved = 0
+        self.lap = (0, time.perf_counter())
+
+    @property
+    def averaged(self) -> nn.Module:
+        return self.learner.average.module
+
+    def begin(
+        self, init: Path | str | None, options: Mapping[str, Any], safe: Collection[str], say: Callable[[str], object]
+    ) -> int:
+        """Go on from the newest whole checkpoint, or begin; return the updates already made."""
+        disk.sweep(self.folder)
+        disk.sweep(self.folder / "state")
+        weights = self.learner.tensors()
+        disk.demand_room(self.folder, 4 * nbytes(weights))  # two checkpoints, each with as much again in moments
+        self.facts = {"options": options, "machine": self._machine()}
+        notes: list[str] = []
+        if found := checkpoint.latest(self.folder, notes.append):
+            notes += compare(found.state["options"], options, safe)
+            notes += _moved(found.state["machine"], self.facts["machine"])
+            self.learner.restore(found.tensors, f"{self.folder / 'state' / f'step-{found.step}'}")
+            say(f"resumes at {found.step:,} of {self.trainer.steps:,}: {self.folder}")
+        else:
+            if init is not None:
+                self._start_from(Path(init))
+            say(f"new run: {self.trainer.steps:,} steps of {self.trainer.batch} on {self.device}: {self.folder}")
+        for note in notes:
+            say(note)
+        self.saved = found.step if found else 0
+        self.lap = (self.saved, time.perf_counter())
+        return self.saved
+
+    def batches(self, start: int) -> Iterator[tuple[int, Iterator[Part]]]:
+        """The steps after `start`, each with the parts of its batch."""
+        steps, micro = range(start + 1, self.trainer.steps + 1), self.trainer.micro_batch or self.trainer.batch
+        parts = stream(self.dataset, self.order, steps, micro, pin=self.device.type == "cuda")
+        parts = ahead(parts) if self.lazy else parts
+        for step in steps:
+            yield step, islice(parts, -(-self.trainer.batch // micro))
+
+    def gradients(self, step: int, parts: Iterator[Part]) -> Tensor:
+        """Forward and backward through a batch, part by part; return its mean loss."""
+        self.learner.optimizer.zero_grad()
+        loss = torch.zeros((), device=self.device)
+        for part in parts:
+            rng = self.order.rng(step, self.device)[part.rows] if self.lazy else part.rng
+            self._seed_dropout(step, part.rows.start)
+            batch = self._to_device(part.batch, rng)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+                losses = self.objective(self.learner.model, batch, rng)
+            if losses.shape != (len(rng),):
+                raise ValueError(f"the objective gave losses of shape {tuple(losses.shape)}; expected ({len(rng)},)")
+            share = losses.sum() / self.trainer.batch
+            share.backward()
+            loss += share.detach()
+        return loss
+
+    def check(self) -> None:
+        """Raise NonFinite if a step had a loss or gradient that is not finite; nothing has changed since."""
+        if not (step := self.learner.first_bad_step()):
+            return
+        indices = self.order.indices(step)
+        x = self.dataset.batch(indices, self.order.rng(step))["x"].reshape(len(indices), -1)
+        items = indices[~torch.isfinite(x).all(1)].unique().tolist()
+        culprit = f"'x' of items {items[:8]}" if items else self.learner.culprit()
+        self._stop(f"step {step}: {culprit} is not finite", step)
+
+    def row(self, step: int, log: Log) -> float:
+        """Write the log's row of this step, means since the last one; return the loss."""
+        (before, then), now = self.lap, time.perf_counter()
+        self.lap = (step, now)
+        clock = {"images_per_s": round((step - before) * self.trainer.batch / (now - then), 2)}
+        means = self.learner.means()
+        log.row(step, clock, **means, lr=self.trainer.rate(step), ema=self.learner.average.decay(step))
+        return means["loss"]
+
+    def save(self, step: int, log: Log) -> None:
+        """Write this step's checkpoint, unless it exists; remove older ones once it has proved whole."""
+        if step == self.saved:
+            return
+        self.check()
+        if name := self.learner.nonfinite_weight():  # an update can overflow though loss and gradient were finite
+            self._stop(f"step {step}: the weight '{name}' is not finite after the update", step)
+        log.sync()
+        checkpoint.save(self.folder, step, self.learner.tensors(), self.facts)
+        checkpoint.prune(self.folder, step, self.trainer.keep)
+        self.saved = step
+
+    def _stop(self, what: str, step: int) -> None:
+        good = f"the last good checkpoint is step-{self.saved}" if self.saved else "there is no checkpoint yet"
+        rate = f"lr {self.trainer.rate(step):.3g}"
+        raise NonFinite(f"{what} ({rate}); nothing of it was saved, {good}; mend the data, or lower lr or clip")
+
+    def _start_from(self, path: Path) -> None:
+        """Begin with the weights of another run, raw and averaged alike."""
+        path = path / "weights.safetensors" if path.is_dir() else path
+        tensors, _ = read_weights(path)
+        assign(self.learner.model, tensors, str(path))
+        assign(self.learner.average.module, tensors, str(path))
+
+    def _to_device(self, batch: Batch, rng: Rng) -> Batch:
+        batch = {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
+        if self.prepare:
+            batch = dict(self.prepare(batch, rng))
+        if self.channels_last and batch["x"].ndim == 4:
+            batch["x"] = batch["x"].contiguous(memory_format=torch.channels_last)
+        return batch
+
+    def _seed_dropout(self, step: int, row: int) -> None:
+        """Key what layers draw from torch's own generators, which keep a state, by step and place in the batch."""
+        text = f"{self.trainer.seed} dropout {step} {row}".encode()
+        key = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) >> 1
+        torch.default_generator.manual_seed(key)
+        if self.lazy:
+            torch.get_device_module(self.device).manual_seed(key)
+
+    def _machine(self) -> dict[str, Any]:
+        return {"device": self.device.type, "threads": torch.get_num_threads(), "torch": torch.__version__}
+
+
+def _moved(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """A line for each thing of the machine that decides bits and is not what it was."""
+    return [
+        f"{name} was {old.get(name)}, is now {new[name]}: bits may differ from an uninterrupted run's"
+        for name in new
+        if old.get(name) != new[name]
+    ]

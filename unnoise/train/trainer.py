@@ -1,0 +1,223 @@
+"""The trainer: batches in, an averaged model out. It knows steps; what is learnt is the objective's affair."""
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import nn
+
+from .batches import Dataset
+from .lock import claim, stoppable
+from .log import Log, Progress
+from .resume import SAFE, plain
+from .run import Objective, Prepare, Run
+
+
+@dataclass(frozen=True)
+class State:
+    """What a hook sees after an update.
+
+    Args:
+        step, steps: Updates made, and all there will be.
+        model, averaged: The raw model (in training mode) and the averaged one; a hook leaves the weights as they are.
+        folder: The run's folder.
+        log: `log(name=value, ...)` writes a row of this step.
+    """
+
+    step: int
+    steps: int
+    model: nn.Module
+    averaged: nn.Module
+    folder: Path
+    log: Callable[..., None]
+
+
+class Hook(Protocol):
+    """Called after every `every`-th update (0: none) and after the last one."""
+
+    @property
+    def every(self) -> int: ...
+
+    def __call__(self, state: State) -> None: ...
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Trains a model by AdamW and returns the average of its weights. One step is one update.
+
+    The learning rate of update k = 1 .. steps, with k' = k - 1 updates behind it, is a function of k alone:
+
+        rate = lr min(1, k / warmup) f(p),   p = max(0, k' - warmup) / (steps - warmup)
+        f = 1 (constant), 1 - p (linear), (1 + cos(pi p)) / 2 (cosine)
+
+    Every draw is keyed by (seed, step, position in the batch), and the order of the data by (seed, epoch): a run that
+    was stopped or killed at any moment goes on from its newest checkpoint to the very bits of an uninterrupted one, on
+    the same machine with the same number of threads.
+
+    Args:
+        steps: Updates.
+        batch: Samples in each update.
+        lr: Largest learning rate.
+        warmup: Updates over which the learning rate rises.
+        decay: What becomes of it afterwards.
+        weight_decay: AdamW's, on matrices and kernels.
+        betas: AdamW's.
+        clip: Largest norm of the gradient; 0 for no clipping.
+        ema: Decay of the averaged weights, per update; its half-life is at most `ema_warmup` of the updates made.
+        ema_warmup: See `ema`.
+        micro_batch: Samples in memory at once; the gradients of a batch are summed over its parts. Default: all.
+        save_every: Updates between two checkpoints; there is always one at the end.
+        keep: Checkpoints kept.
+        log_every: Updates between two rows of the log.
+        preview_every, validate_every: For the hooks that sample and validate, which are made elsewhere; 0 for none.
+        precision: "bf16" computes in bfloat16 where that is safe (autocast; weights stay float32); "auto" does so on
+            an accelerator that has it, and never on a CPU, most of which emulate it.
+        compile: Compile the network (`model.network`, or the whole model). Minutes at the start.
+        channels_last: Store pictures and kernels channels last; "auto" does so for 4-D x on an accelerator: on a CPU
+            it was measured to change nothing.
+        tensorboard: Write TensorBoard's files beside `log.jsonl`.
+        seed: Of everything random.
+    """
+
+    steps: int
+    batch: int
+    lr: float = 2e-4
+    warmup: int = 0
+    decay: Literal["constant", "linear", "cosine"] = "constant"
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip: float = 1.0
+    ema: float = 0.9999
+    ema_warmup: float = 0.05
+    micro_batch: int | None = None
+    save_every: int = 1000
+    keep: int = 2
+    log_every: int = 50
+    preview_every: int = 0
+    validate_every: int = 0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: bool = False
+    channels_last: bool | Literal["auto"] = "auto"
+    tensorboard: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "betas", tuple(self.betas))  # TOML has lists
+        rules = {
+            "at least 1": ("steps", "batch", "save_every", "keep", "log_every"),
+            "at least 0": ("warmup", "weight_decay", "clip", "ema_warmup", "preview_every", "validate_every"),
+        }
+        for rule, names in rules.items():
+            for name in names:
+                if not getattr(self, name) >= int(rule[-1]):
+                    raise ValueError(f"{name} is {getattr(self, name)}; expected {rule}")
+        for name, value in (("ema", self.ema), ("betas[0]", self.betas[0]), ("betas[1]", self.betas[1])):
+            if not 0 <= value < 1:
+                raise ValueError(f"{name} is {value}; expected at least 0 and below 1")
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"lr is {self.lr}; expected a positive number")
+        if self.micro_batch is not None and not 1 <= self.micro_batch <= self.batch:
+            raise ValueError(f"micro_batch is {self.micro_batch}; expected 1 to batch, {self.batch}")
+        for name, allowed in (("decay", ("constant", "linear", "cosine")), ("precision", ("auto", "fp32", "bf16"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(allowed)}")
+
+    def rate(self, step: int) -> float:
+        """The learning rate of update number `step` (1 is the first)."""
+        rise = min(1.0, step / self.warmup) if self.warmup else 1.0
+        p = max(0, step - 1 - self.warmup) / max(1, self.steps - self.warmup)
+        fall = {"constant": 1.0, "linear": 1 - p, "cosine": (1 + math.cos(math.pi * p)) / 2}
+        return self.lr * rise * fall[self.decay]
+
+    def fit(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        dataset: Dataset,
+        folder: Path | str,
+        *,
+        prepare: Prepare | None = None,
+        hooks: Sequence[Hook] = (),
+        device: torch.device | str = "cpu",
+        init: Path | str | None = None,
+        options: Mapping[str, Any] | None = None,
+        safe: Collection[str] = (),
+        say: Callable[[str], object] = print,
+    ) -> nn.Module:
+        """Train `model`, or go on where `folder` stands, and return the averaged model (float32, in evaluation mode).
+
+        After each update, in this order: a row of the log, the hooks, a checkpoint, each if due; after the last, all.
+        Ctrl-C and SIGTERM let the step finish and save before KeyboardInterrupt or SystemExit(143) is raised.
+
+        Args:
+            model: Trained in place, moved to `device`.
+            objective: `objective(model, batch, rng)` -> one loss for each sample, (B,).
+            dataset: The items; `dataset.batch` is given the keys of its augmentation.
+            folder: The run's folder.
+            prepare: Done to each batch on the device before the objective sees it: encode, drop conditions.
+            hooks: Called with a `State`.
+            device: Where to train.
+            init: Weights that a new run begins with: a .safetensors file, or the folder of a run that wrote one. A run
+                that goes on has its own.
+            options: All that the run was asked for, flat, to be compared when it goes on; the trainer's own options
+                are added as `train.Trainer.<name>`.
+            safe: Keys of `options` that may differ then, each for all below it, besides the trainer's own safe ones.
+            say: Told the lines for people; the first is `new run: ...` or `resumes at N of M: ...`.
+
+        Raises:
+            ValueError: No items; another run holds the folder; options differ; no checkpoint there is whole; `init`
+                does not fit the model.
+            NonFinite: A loss, gradient or weight is NaN or infinite; names step, rate and culprit. No update is made from
+                that step on, nor a checkpoint. On a CPU it is raised in that step, on an accelerator at the next row,
+                hook or checkpoint: to look sooner would be to wait for the device in every step.
+            OSError: The disk is full.
+        """
+        folder, device = Path(folder), torch.device(device)
+        if len(dataset) < 1:
+            raise ValueError("the dataset has no items; expected at least 1")
+        own = {f"train.Trainer.{name}": value for name, value in asdict(self).items()}
+        options = plain({**(options or {}), **own, "dataset.items": len(dataset)})
+        # Dropout draws from torch's generators, which are seeded anew in each step and given back as they were.
+        with claim(folder), stoppable() as stop, _forked(device):
+            run = Run(self, model, objective, dataset, folder, prepare, device)
+            start = run.begin(init, options, {*SAFE, *safe}, say)
+            if self.compile:
+                getattr(model, "network", model).compile()
+            with Log(folder, start, tensorboard=self.tensorboard) as log, Progress(start, self.steps, say) as bar:
+                for step, parts in run.batches(start):
+                    loss = run.gradients(step, parts)
+                    run.learner.update(step, loss, self.rate(step))
+                    last = step == self.steps
+                    row = last or _due(step, self.log_every)
+                    due = [hook for hook in hooks if last or _due(step, hook.every)]
+                    # To look at values is to wait for an accelerator: there a bad step is found when they are needed.
+                    if row or due or not run.lazy:
+                        run.check()
+                    if row:
+                        bar.note = f", loss {run.row(step, log):.4g}"
+                    for hook in due:
+                        hook(State(step, self.steps, model, run.averaged, folder, partial(log.row, step)))
+                        model.train()
+                    stopped = stop.signal is not None
+                    if last or stopped or _due(step, self.save_every):
+                        run.save(step, log)
+                    if stopped:
+                        stop.leave()
+                    bar.update(step)
+        return run.averaged
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+def _forked(device: torch.device) -> AbstractContextManager[None]:
+    """Give torch's generators of the host and of `device` back as they were."""
+    if device.type == "cpu":
+        return torch.random.fork_rng(devices=[])
+    return torch.random.fork_rng(devices=[device], device_type=device.type)
