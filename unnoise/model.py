@@ -20,7 +20,7 @@ from unnoise.domain import Domain
 from unnoise.guidance import Guidance, Guided
 from unnoise.recipe import Recipe, RecipeError
 from unnoise.sampler import Moment, Sampler, prior
-from unnoise.tensor import Cond, Rng
+from unnoise.tensor import Rng
 from unnoise.times import Times
 from unnoise.train import read_weights, write_weights
 from unnoise.train.weights import assign

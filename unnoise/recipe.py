@@ -276,13 +276,15 @@ def _override(top: Table, override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
-    for parent, child in zip(parents, [*parents[1:], key], strict=True):
+    for parent, child in zip(parents, (*parents[1:], key), strict=False):
         held = tables.get(parent, {})
-        held = {held: {}} if isinstance(held, str) else held
-        # Another member in the place of the one there is; only of guidance there may be several.
-        one_of = isinstance(held, dict) and tables is top and parent != "guidance"
-        tables[parent] = {} if one_of and child not in held or not isinstance(held, dict) else held
-        tables = tables[parent]
+        # Another member takes the place of the one there is; only of guidance there may be several.
+        replaced = isinstance(held, dict) and tables is top and parent != "guidance" and child not in held
+        if isinstance(held, str) or replaced:
+            held = {held: {}} if held == child else {}
+        if not isinstance(held, dict):
+            raise RecipeError(f"--set {override}: {parent} = {held!r} has nothing below it")
+        tables[parent] = tables = held
     tables[key] = value
 
 
@@ -294,7 +296,8 @@ def _sentence(place: str, fault: Any, known: Mapping[str, Any]) -> str:
 
 
 def _hint(name: str, known: Collection[str]) -> str:
-    near = get_close_matches(name, list(known), 1)
+    alike = {other.lower().replace("_", ""): other for other in known}
+    near = get_close_matches(name.lower().replace("_", ""), list(alike), 1)
     if near:
-        return f"; did you mean {near[0]!r}?"
+        return f"; did you mean {alike[near[0]]!r}?"
     return f"; there are {', '.join(known)}" if len(known) <= 12 else ""

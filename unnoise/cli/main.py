@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -158,23 +158,29 @@ def run() -> None:
     try:
         code = app(standalone_mode=False)
     except KeyboardInterrupt:
-        _leave("stopped", 130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        _leave("stopped; the same command goes on from here", 130)
     except Exception as error:
         if os.environ.get("UNNOISE_DEBUG"):
             raise
-        message = getattr(error, "format_message", lambda: str(error))()
-        if hasattr(error, "exit_code"):  # the parser's own
-            _leave(message, error.exit_code)
-        bad = isinstance(error, ValueError | FileNotFoundError | NotADirectoryError | IsADirectoryError | PermissionError)
-        _leave(message or type(error).__name__, 2 if bad else 1)
+        _leave(_line(error), _code(error))
     sys.exit(code or 0)
 
 
-def _leave(message: str, code: int) -> None:
-    print(f"unnoise: {' '.join(message.split())}", file=sys.stderr)
+def _line(error: Exception) -> str:
+    """What an error says, in one line."""
+    formatted = getattr(error, "format_message", None)  # the parser's own errors
+    text = formatted() if formatted else str(error)
+    return " ".join(text.split()) or type(error).__name__
+
+
+def _code(error: Exception) -> int:
+    """2 for what the user can mend in the command, 1 for a failure on the way."""
+    files = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError, FileExistsError)
+    return getattr(error, "exit_code", 2 if isinstance(error, (ValueError, *files)) else 1)
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    print(f"unnoise: {message}", file=sys.stderr)
     sys.exit(code)
 
 

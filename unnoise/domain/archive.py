@@ -49,7 +49,7 @@ class Archive:
                 if allowed < 0:
                     raise ValueError(f"{self.path}: unpacks to more than {MAX_RATIO} times its size; refused as a bomb")
                 parts = name.removeprefix("./").split("/")
-                if any(map(hidden, parts[:-1])) or (hidden(parts[-1]) and ".." not in parts):
+                if any(map(hidden, parts)):
                     continue
                 if not wanted(name):
                     self.others[suffix(name)] += 1

@@ -60,10 +60,7 @@ class Domain(ABC):
     @property
     def conds(self) -> dict[str, Condition]:
         """The conditions that the data offer."""
-        return {
-            name: Condition(fields["route"], tuple(fields["shape"]), tuple(fields["classes"]), fields["drop"])
-            for name, fields in self.facts()["conds"].items()
-        }
+        return read_conditions(self.facts()["conds"])
 
     def draw(self, rng: Rng) -> dict[str, Tensor]:
         """Conditions as the training set has them, all of one sample from the same row; one for each stream of `rng`."""
@@ -193,6 +190,14 @@ def split_rows(rows: Mapping[str, np.ndarray], split: str, what: str) -> np.ndar
     if split not in rows or not len(rows[split]):
         raise ValueError(f"{what} has no {split!r} part; it has {', '.join(s for s in rows if len(rows[s])) or 'none'}")
     return rows[split]
+
+
+def read_conditions(described: Mapping[str, Mapping[str, Any]]) -> dict[str, Condition]:
+    """Conditions as JSON has them, as they are."""
+    return {
+        name: Condition(fields["route"], tuple(fields["shape"]), tuple(fields["classes"]), fields["drop"])
+        for name, fields in described.items()
+    }
 
 
 def _plain(condition: Condition) -> dict[str, Any]:

@@ -28,6 +28,7 @@ MAX_PIXELS = 64_000_000
 MAX_VALUES = 4 * MAX_PIXELS  # pixels times channels
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 ORIENTATION = 0x0112
+PNG_BANDS = {2: 3, 4: 2, 6: 4}  # of its colour types: RGB, grey and alpha, RGBA
 MODES = {"1": 1, "L": 1, "LA": 1, "La": 1, "I": 1, "F": 1} | dict.fromkeys(
     ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"), 3
 )
@@ -79,7 +80,7 @@ def _describe(file: BinaryIO) -> tuple[Header, Read]:
     if magic[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return _tiff(file)
     if magic.startswith(b"\x89PNG") and magic[24:25] == b"\x10" and magic[25:26] != b"\0":  # 16 bits and not plain grey
-        return _deep_png(file)
+        return _deep_png(file, PNG_BANDS.get(magic[25], 0))
     return _pillow(_open(file))
 
 
@@ -102,39 +103,38 @@ def _pillow(image: Image) -> tuple[Header, Read]:
 
     def read() -> np.ndarray:
         image.load()
-        upright = image.getexif().get(ORIENTATION, 1)  # TIFF is turned on loading, and says so by having none left
         target = "RGBA"[: 3 + alpha] if colour == 3 else "LA"[: 1 + alpha]
         converted = image if depth != "uint8" or mode == target else image.convert(target)
         pixels = np.asarray(converted).astype(depth, copy=False)
-        return _upright(pixels.reshape(*pixels.shape[:2], -1), upright)
+        return _upright(pixels.reshape(*pixels.shape[:2], -1), _orientation(image))  # TIFF: Pillow has turned it, and says 1
 
-    turned = _turned(image) > 4
-    height, width = (image.width, image.height) if turned else (image.height, image.width)
-    return Header(height, width, colour, alpha, depth, mode if mode != "I" else f"I of {image.format}"), read
+    return Header(*_size(image), colour, alpha, depth, mode if mode != "I" else f"I of {image.format}"), read
 
 
-def _turned(image: Image) -> int:
-    """The EXIF orientation, without reading the pixels (which Pillow would do for a PNG that has none)."""
-    if image.format in ("PNG", "TIFF") and "exif" not in image.info:
+def _size(image: Image) -> tuple[int, int]:
+    """Height and width when upright, without reading the pixels (which Pillow does to look for the EXIF of a PNG)."""
+    unknown = image.format in ("PNG", "TIFF") and "exif" not in image.info
+    return (image.height, image.width) if unknown or _orientation(image) <= 4 else (image.width, image.height)
+
+
+def _orientation(image: Image) -> int:
+    try:
+        return image.getexif().get(ORIENTATION, 1)
+    except Exception:  # EXIF that is nonsense does not make the picture so
         return 1
-    return image.getexif().get(ORIENTATION, 1)
 
 
-def _deep_png(file: BinaryIO) -> tuple[Header, Read]:
+def _deep_png(file: BinaryIO, bands: int) -> tuple[Header, Read]:
     """16 bits of RGB, RGBA or grey with alpha: Pillow would silently keep 8."""
     image = _open(file)
-    bands = {"LA": 2, "RGB": 3, "RGBA": 4}[image.mode]
-    turned = _turned(image)
     decode = _extra("imagecodecs", "16-bit colour PNG").png_decode
 
     def read() -> np.ndarray:
         image.load()  # finds what is broken, and an orientation that stands after the pixels
-        upright = image.getexif().get(ORIENTATION, 1)
         file.seek(0)
-        return _upright(decode(file.read()).astype(np.uint16, copy=False), upright)
+        return _upright(decode(file.read()).astype(np.uint16, copy=False), _orientation(image))
 
-    height, width = (image.width, image.height) if turned > 4 else (image.height, image.width)
-    return Header(height, width, 3 if bands > 2 else 1, bands in (2, 4), "uint16", f"{image.mode};16"), read
+    return Header(*_size(image), 3 if bands > 2 else 1, bands in (2, 4), "uint16", f"PNG {bands} x uint16"), read
 
 
 def _tiff(file: BinaryIO) -> tuple[Header, Read]:
@@ -165,6 +165,9 @@ def _deep_tiff(file: BinaryIO) -> tuple[Header, Read]:
     height, width = page.shape[-2:] if planar else page.shape[:2]
     bands = page.samplesperpixel
     _cap(height, width, bands)
+    offsets, counts = page.dataoffsets, page.databytecounts
+    if not len(offsets) == len(counts) == math.prod(page.chunked) or min(counts) < 1:
+        raise ValueError("a TIFF of which parts are missing")  # tifffile would fill them with zeros
     alpha = len(extra) == 1 and int(extra[0]) in (1, 2)
     orientation = page.tags.valueof(ORIENTATION, default=1)
     depth = _depth_of(page.dtype)

@@ -95,7 +95,7 @@ def suffix(name: str) -> str:
 
 
 def hidden(name: str) -> bool:
-    return name.startswith(".") and not name.startswith("..") or name == "__MACOSX"
+    return (name.startswith(".") and not name.startswith("..")) or name == "__MACOSX"
 
 
 def wanted(name: str) -> bool:

@@ -45,9 +45,8 @@ class Form:
 
     def _channels(self, pixels: np.ndarray, alpha: bool) -> np.ndarray:
         depth, top = pixels.dtype.name, TOP[pixels.dtype.name]
-        opacity = pixels[..., -1:] if alpha else np.full_like(pixels[..., :1], top)
-        colour = pixels[..., :-1] if alpha else pixels
-        if alpha and not self.alpha:
+        colour, opacity = (pixels[..., :-1], pixels[..., -1:]) if alpha else (pixels, None)
+        if opacity is not None and not self.alpha:
             share = opacity / (np.float32(top) if depth == "uint8" else np.float64(top))
             behind = (top * background(self.background, colour.shape[-1])).astype(share.dtype)
             colour = store(colour * share + behind * (1 - share), depth)
@@ -58,7 +57,9 @@ class Form:
             colour = store(colour @ LUMA, depth)
         elif have != want:
             raise ValueError(f"{have} channels; expected {want}")
-        return np.concatenate([colour, opacity], -1) if self.alpha else colour
+        if not self.alpha:
+            return colour
+        return np.concatenate([colour, np.full_like(colour[..., :1], top) if opacity is None else opacity], -1)
 
     def _size(self, pixels: np.ndarray) -> np.ndarray:
         """What is kept of the picture, brought to size in one step."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from unnoise.condition import Condition
-from unnoise.domain.base import SPLITS, Rows, condition_facts, split_rows
+from unnoise.domain.base import SPLITS, Rows, condition_facts, read_conditions, split_rows
 from unnoise.domain.cache import Pack, Wish, pack
 from unnoise.domain.files import held_out
 from unnoise.domain.form import CROPS, FILTERS, background
@@ -115,8 +115,4 @@ class Images(Pictures):
         wanted = found if self.conditions is None else self.conditions
         if unknown := [name for name in wanted if name not in found]:
             raise ValueError(f"{self.root} has no condition {unknown[0]!r}; it has {', '.join(found) or 'none'}")
-        return {
-            name: Condition(c["route"], tuple(c["shape"]), tuple(c["classes"]), c["drop"])
-            for name, c in found.items()
-            if name in wanted
-        }
+        return read_conditions({name: fields for name, fields in found.items() if name in wanted})

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+SEEN = 48  # pixels: what is smaller is enlarged on a sheet
+
+
 class Pictures(Domain):
     """Pictures. Their facts also hold `depth` (uint8, uint16 or float32), `range` (the stored values that become -1 and 1),
     `channels` ("grey", "rgb", "rgba" or "other") and `transform` (how a file is brought to `shape`).
@@ -79,16 +82,19 @@ class Pictures(Domain):
         return [Image.fromarray(one[..., 0] if one.shape[-1] == 1 else one) for one in pixels]
 
     def grid(self, x: Tensor, columns: int | None = None) -> Image:
-        """One picture of all, in rows of `columns` or as square as may be; no space between them."""
+        """One picture of all, in rows of `columns` or as square as may be; small ones enlarged by a whole factor."""
         from PIL import Image
 
         pictures = self.to_pil(x)
         columns = columns or math.ceil(math.sqrt(len(pictures)))
         width, height = pictures[0].size
-        size = columns * width, math.ceil(len(pictures) / columns) * height
+        zoom = max(1, SEEN // max(width, height))
+        gap, width, height = max(2, zoom * width // 16), zoom * width, zoom * height
+        size = columns * (width + gap) - gap, math.ceil(len(pictures) / columns) * (height + gap) - gap
         sheet = Image.new(pictures[0].mode, size, "white")
         for i, one in enumerate(pictures):
-            sheet.paste(one, (i % columns * width, i // columns * height))
+            place = i % columns * (width + gap), i // columns * (height + gap)
+            sheet.paste(one.resize((width, height), Image.Resampling.NEAREST), place)
         return sheet
 
     def _check(self, x: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections import Counter, deque
@@ -34,6 +35,8 @@ def each(items: Iterable[Item], work: Callable[[str, BinaryIO], T]) -> Iterator[
     def run(chunk: list[Item]) -> list[tuple[str, T | Broken]]:
         return [(name, _try(work, name, open_)) for name, open_ in chunk]
 
+    for decoder in ("PIL", "tifffile"):
+        logging.getLogger(decoder).setLevel(logging.CRITICAL)  # what they say of a broken file is that file's reason
     waiting: deque[Future[list[tuple[str, T | Broken]]]] = deque()
     iterator = iter(items)
     with ThreadPoolExecutor(workers) as pool, warnings.catch_warnings():

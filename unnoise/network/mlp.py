@@ -17,7 +17,8 @@ from unnoise.tensor import Cond
 class Block(nn.Module):
     """x + out(silu(hidden(x) (1 + scale) + shift)), where (scale, shift) = steer(embedding).
 
-    No normalisation: on 2-D mixtures it doubled the error to the exact denoiser, since it hides how far out a point is.
+    No normalisation: it hides how far out a point is. With it, on 8 Gaussians in 2-D at width 128, the squared error to
+    the exact denoiser after 2000 steps was 0.0065 for 0.0025.
     """
 
     def __init__(self, width: int, dropout: float) -> None:

@@ -171,9 +171,7 @@ class UNet(nn.Module):
         return chain(h, embedding)
 
 
-def _check(
-    shape: Sequence[int], conds: Conditions, levels: int, attention: Sequence[int], embedding: str, resample: str
-) -> None:
+def _check(shape: Sequence[int], conds: Conditions, levels: int, attention: Sequence[int], embedding: str, resample: str) -> None:
     """What can be told before anything is built."""
     if len(shape) not in (2, 3, 4):
         raise ValueError(f"a U-Net takes samples of shape (C, L), (C, H, W) or (C, T, H, W), not {tuple(shape)}")

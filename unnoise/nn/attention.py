@@ -25,9 +25,7 @@ class Attention(nn.Module):
     Reference: Vaswani et al., Attention Is All You Need, 2017, eq. 1. arXiv:1706.03762
     """
 
-    def __init__(
-        self, channels: int, heads: int = 1, groups: int | None = None, eps: float = 1e-5, zero: bool = True
-    ) -> None:
+    def __init__(self, channels: int, heads: int = 1, groups: int | None = None, eps: float = 1e-5, zero: bool = True) -> None:
         super().__init__()
         if channels % heads:
             raise ValueError(f"{channels} channels cannot be split among {heads} heads: set heads to a divisor of them")

@@ -114,9 +114,7 @@ class Embedding(nn.Module):
         super().__init__()
         for name, condition in conds.items():
             if condition.route not in ("vector", "concat"):
-                raise ValueError(
-                    f"condition {name!r} of route {condition.route!r}: this network takes vector and concat"
-                )
+                raise ValueError(f"condition {name!r} of route {condition.route!r}: this network takes vector and concat")
         if features not in ("cos sin", "sin cos", "fourier"):
             raise ValueError(f'no level features {features!r}; expected "cos sin", "sin cos" or "fourier"')
         sinusoidal = features != "fourier"

@@ -20,7 +20,10 @@ STRIP = 10  # samples in the strip, of seeds 0, 1, ...
 
 @dataclass(frozen=True)
 class Validate:
-    """Loss by noise band of the averaged model, on held-out items and on as many that it trains on: when they part, it memorises."""
+    """Loss by noise band of the averaged model, on held-out items and on as many that it trains on.
+
+    When the two part, the model memorises.
+    """
 
     every: int
     model: Model
