@@ -21,12 +21,15 @@ class Condition:
         shape: Of one sample.
         classes: Names of the classes; none for a condition of floats.
         drop: The share of training samples that see the null in its place (classifier-free guidance needs some).
+        mean, std: Of a number in the training data: networks see (value - mean) / std.
     """
 
     route: str = "vector"
     shape: tuple[int, ...] = ()
     classes: tuple[str, ...] = ()
     drop: float = 0.1
+    mean: float = 0.0
+    std: float = 1.0
 
     def null(self, batch: int, device: torch.device | str | None = None) -> Tensor:
         """What the network takes in this condition's absence: the class after the last, or NaN; (batch, *shape)."""

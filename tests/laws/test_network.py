@@ -74,9 +74,7 @@ def close(a: Tensor, b: Tensor) -> bool:
 
 
 @every
-@pytest.mark.parametrize(
-    "shape", [(1, 24, 40), (3, 7, 9), (5, 28, 28), (2, 1, 1), (1, 100), (3, 33), (2, 4, 5, 6)], ids=str
-)
+@pytest.mark.parametrize("shape", [(1, 24, 40), (3, 7, 9), (5, 28, 28), (2, 1, 1), (1, 100), (3, 33), (2, 4, 5, 6)], ids=str)
 def test_the_shape_of_x_and_zero_when_fresh(make: Make, shape: tuple[int, ...]) -> None:
     net = make(shape)
     x, level = torch.randn(2, *shape), torch.tensor([0.1, 900.0])
@@ -205,3 +203,17 @@ def test_unet_is_the_published_one() -> None:
         large = UNet((3, 64, 64), classes, **adm, variance=True)
     assert sum(p.numel() for p in small.parameters()) == 35_746_307
     assert sum(p.numel() for p in large.parameters()) - 4 * 192 == 295_904_454
+
+
+@pytest.mark.parametrize("make", [lambda conds: UNet((1, 8, 8), conds, width=8, multipliers=(1,)), lambda conds: MLP((2,), conds, width=16)])
+def test_numbers_are_standardised(make) -> None:
+    torch.manual_seed(0)
+    plain = make({"year": Condition()})
+    far = make({"year": Condition(mean=1950.0, std=20.0)})
+    far.load_state_dict(plain.state_dict())
+    for network in (plain, far):
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(parameter.numel()))
+    shape = (1, 8, 8) if isinstance(plain, UNet) else (2,)
+    x, level, z = torch.randn(3, *shape), torch.rand(3), torch.tensor([-1.0, 0.5, torch.nan])
+    torch.testing.assert_close(far(x, level, {"year": 1950 + 20 * z}), plain(x, level, {"year": z}), rtol=1e-4, atol=1e-5)

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from unnoise.domain.files import PICTURES, Folder, Item, Source, hidden, suffix, wanted
+from unnoise.domain.files import PICTURES, Folder, Item, Source, hidden, stamp, suffix, wanted
 
 MAX_MEMBER = 512 * 10**6
 MAX_TOTAL = 10**9
@@ -35,8 +35,7 @@ class Archive:
         self.others: Counter[str] = Counter()
 
     def signature(self) -> list[Any]:
-        found = self.path.stat()
-        return [str(self.path.resolve()), found.st_size, found.st_mtime_ns]
+        return [str(self.path.resolve()), *stamp(self.path.stat())]
 
     def items(self) -> Iterator[Item]:
         """Each picture or metadata member and its content. ValueError for an archive that is damaged, or a bomb."""

@@ -10,7 +10,7 @@ import copy
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -201,8 +201,12 @@ def read_conditions(described: Mapping[str, Mapping[str, Any]]) -> dict[str, Con
 
 
 def _plain(condition: Condition) -> dict[str, Any]:
-    fields = asdict(condition)
-    return fields | {"shape": list(condition.shape), "classes": list(condition.classes)}
+    return {
+        "route": condition.route,
+        "shape": list(condition.shape),
+        "classes": list(condition.classes),
+        "drop": condition.drop,
+    }
 
 
 def _none_for_nan(values: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Pictures decoded once, into a memory-mapped array: a folder of the cache for each set in each form.
 
 `x.npy` (N, C, H, W) at the depth of the source, `tables.npz` (splits, fingerprints and conditions),
-`names` and `meta.json`. The key is a digest of the list of files (name, size, time) and of the form asked for. A folder is built
+`names` and `meta.json`. The key is a digest of the list of files (name, size, times) and of the form asked for. A folder is built
 beside its place and renamed into it, so that it is whole or not there, and of two that build at once both succeed.
 """
 

@@ -48,16 +48,16 @@ class Folder:
         self.root = root
         self.refused: dict[str, str] = {}
         self.others: Counter[str] = Counter()
-        self.files: list[tuple[str, int, int]] = sorted(self._walk(str(root), "", set()))
+        self.files = sorted(self._walk(str(root), "", set()))
 
     def signature(self) -> list[Any]:
-        return [*self.files, *sorted(self.refused.items())]
+        return [str(self.root.resolve()), *self.files, *sorted(self.refused.items())]
 
     def items(self) -> Iterator[Item]:
-        for name, _, _ in self.files:
+        for name, *_ in self.files:
             yield name, partial(_open, os.path.join(self.root, name))
 
-    def _walk(self, folder: str, below: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, int, int]]:
+    def _walk(self, folder: str, below: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, int, int, int]]:
         here = os.stat(folder)
         if (here.st_dev, here.st_ino) in seen:
             return
@@ -77,7 +77,7 @@ class Folder:
                 elif not stat.S_ISREG(found.st_mode):
                     self._refuse(name, "not a regular file")
                 elif wanted(name):
-                    yield name, found.st_size, found.st_mtime_ns
+                    yield name, *stamp(found)
                 else:
                     self.others[suffix(name)] += 1
 
@@ -88,6 +88,11 @@ class Folder:
 
 def _open(path: str) -> BinaryIO:
     return open(path, "rb")
+
+
+def stamp(found: os.stat_result) -> tuple[int, int, int]:
+    """What changes with a file: its size and times (unpacking sets the time of writing, never that of change)."""
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def suffix(name: str) -> str:

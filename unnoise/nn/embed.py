@@ -80,15 +80,16 @@ class Classes(nn.Module):
 
 
 class Values(nn.Module):
-    """Numbers, each with a flag: (value, 1) where it is given, (0, 0) where it is NaN. (B, *shape) -> (B, dim)."""
+    """Numbers, standardised, each with a flag: (z, 1) where it is given, (0, 0) where it is NaN. (B, *shape) -> (B, dim)."""
 
-    def __init__(self, shape: Sequence[int], dim: int) -> None:
+    def __init__(self, condition: Condition, dim: int) -> None:
         super().__init__()
-        self.hidden = nn.Linear(2 * math.prod(shape), dim)
+        self.mean, self.std = condition.mean, condition.std or 1.0
+        self.hidden = nn.Linear(2 * math.prod(condition.shape), dim)
         self.out = nn.Linear(dim, dim)
 
     def forward(self, value: Tensor) -> Tensor:
-        value = value.reshape(len(value), -1)  # (B, D)
+        value = (value.reshape(len(value), -1) - self.mean) / self.std  # (B, D)
         missing = value.isnan()
         flagged = torch.cat([torch.where(missing, 0.0, value), (~missing).to(value.dtype)], dim=1)  # (B, 2 D)
         return self.out(F.silu(self.hidden(flagged.to(self.hidden.weight.dtype))))
@@ -127,7 +128,7 @@ class Embedding(nn.Module):
 
     @staticmethod
     def embed(condition: Condition, dim: int) -> nn.Module:
-        return Classes(condition.classes, dim) if condition.classes else Values(condition.shape, dim)
+        return Classes(condition.classes, dim) if condition.classes else Values(condition, dim)
 
     def forward(self, level: Tensor, cond: Cond) -> Tensor:
         h = self.features(level).to(self.hidden.weight.dtype)  # (B, width)

@@ -52,7 +52,8 @@ def every_schedule() -> list[Schedule]:
 def states(x: Tensor, schedule: Schedule, seed: int, columns: int = COLUMNS) -> tuple[Tensor, Tensor]:
     """x_t of one sample x, (1, ...), at evenly spaced t, brought to the range of x: (columns, ...), and the t, (columns,)."""
     t = torch.linspace(0, 1, columns, dtype=torch.float64)
-    alpha, sigma = (expand(c, x.expand(columns, *x.shape[1:])).to(x.dtype) for c in schedule(t))
+    with torch.no_grad():  # a learned schedule has parameters
+        alpha, sigma = (expand(c, x.expand(columns, *x.shape[1:])).to(x.dtype) for c in schedule(t))
     eps = Rng(seed).normal(x.shape[1:], "noise")
     return (alpha * x + sigma * eps) / (alpha**2 + sigma**2).sqrt(), t
 
@@ -64,11 +65,11 @@ def draw(domain: Domain, x: Tensor, rows: list[Schedule], seed: int):  # type: i
     figure = Figure(figsize=(COLUMNS * 1.05 + 1.6, len(rows) * 1.4 + 0.6), layout="constrained")
     for axes, schedule in zip(figure.subplots(len(rows), COLUMNS, squeeze=False), rows, strict=True):
         x_t, times = states(x, schedule, seed)
-        for axis, one, t, log_snr in zip(axes, x_t, times, schedule.log_snr(times), strict=True):
+        for axis, one, t, log_snr in zip(axes, x_t, times, schedule.log_snr(times).tolist(), strict=True):
             axis.imshow(domain.grid(one[None].clamp(-1, 1)), cmap="gray", vmin=0, vmax=255)
             axis.set_xticks([])
             axis.set_yticks([])
-            axis.set_xlabel(f"{float(log_snr):.1f}", fontsize=7)
+            axis.set_xlabel(f"{log_snr:.1f}", fontsize=7)
             if schedule is rows[0]:
                 axis.set_title(f"t = {float(t):.1f}", fontsize=8)
         axes[0].set_ylabel(type(schedule).__name__, rotation=0, ha="right", va="center", fontsize=9)
