@@ -7,8 +7,9 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from . import disk
 
@@ -24,13 +25,13 @@ class Log:
     Args:
         folder: The run's folder.
         step: Updates made so far.
-        tensorboard: Also write TensorBoard's files, to `folder/tensorboard`.
+        tensorboard: Also write TensorBoard's files, to `folder/tensorboard`; "auto" if it is installed.
     """
 
-    def __init__(self, folder: Path, step: int = 0, *, tensorboard: bool = False) -> None:
+    def __init__(self, folder: Path, step: int = 0, *, tensorboard: bool | Literal["auto"] = False) -> None:
         self.path = folder / "log.jsonl"
-        self.started = time.perf_counter()
-        self.board = _board(folder, step) if tensorboard else None
+        self.started, self.cpu_started = time.perf_counter(), time.process_time()
+        self.board = _board(folder, step) if tensorboard is True or (tensorboard and find_spec("tensorboard")) else None
         if self.path.exists():
             lines = self.path.read_bytes().splitlines(keepends=True)
             kept = [line for line in lines if _step(line) <= step]
@@ -40,8 +41,9 @@ class Log:
 
     def row(self, step: int, clock: dict[str, float] | None = None, **values: Any) -> None:
         """Append one row; `clock` holds what another run of the same steps would measure differently."""
-        elapsed = round(time.perf_counter() - self.started, 3)
-        row = {"step": step, **_plain(values), "time": {"seconds": elapsed, **(clock or {})}}
+        elapsed = {"seconds": time.perf_counter() - self.started, "cpu_seconds": time.process_time() - self.cpu_started}
+        spent = {name: round(seconds, 3) for name, seconds in elapsed.items()}
+        row = {"step": step, **_plain(values), "time": {**spent, **(clock or {})}}
         line = json.dumps(row, allow_nan=False).encode() + b"\n"
         with disk.room(self.path.parent, len(line)):
             os.write(self.file, line)

@@ -80,7 +80,7 @@ class Trainer:
         compile: Compile the network (`model.network`, or the whole model). Minutes at the start.
         channels_last: Store pictures and kernels channels last; "auto" does so for 4-D x on an accelerator: on a CPU
             it was measured to change nothing.
-        tensorboard: Write TensorBoard's files beside `log.jsonl`.
+        tensorboard: Write TensorBoard's files beside `log.jsonl`; "auto" does so where it is installed.
         seed: Of everything random.
     """
 
@@ -103,7 +103,7 @@ class Trainer:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: bool = False
     channels_last: bool | Literal["auto"] = "auto"
-    tensorboard: bool = False
+    tensorboard: bool | Literal["auto"] = False
     seed: int = 0
 
     def __post_init__(self) -> None:

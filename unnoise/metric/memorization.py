@@ -1,0 +1,62 @@
+"""Does the model copy its training data? Distances to the nearest training item, beside those of data it has never seen."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from unnoise.metric.base import Gathered, rows
+from unnoise.tensor import permutation
+
+CHUNK = 1024  # rows whose distances to all others are held at once
+NEAR = 0.5  # of the median distance of held-out items: nearer than that is a near copy
+
+
+def nearest(x: Tensor, data: Tensor) -> tuple[Tensor, Tensor]:
+    """Distance to and row of the nearest of `data`, (N, ...), for each of x, (B, ...): two of (B,).
+
+    The distance is the root of the mean square over all values, so it does not grow with the size of pictures.
+    """
+    x, data = x.flatten(1), data.flatten(1)
+    norms = data.square().sum(1)
+    index = torch.cat([torch.addmm(norms, part, data.T, alpha=-2).argmin(1) for part in x.split(CHUNK)])
+    distance = torch.cat([(a - data[i]).square().mean(1) for a, i in zip(x.split(CHUNK), index.split(CHUNK), strict=True)])
+    return distance.sqrt(), index
+
+
+class Memorization(Gathered):
+    """Nearest-neighbour distances of samples against those of held-out data.
+
+    Computes `to_train` and `held_out_to_train` (medians of the distance to the nearest training item) and their `ratio`;
+    `copies`, the share of samples nearer to a training item than half of the held-out data's median, and `held_out_copies`, the
+    share of held-out data that are; `favour`, the share of samples that are nearer to the training data than to as many held-out
+    items: 0.5 without memory, 0.5 + min(N, M) / (2 N) for copies (ties count half).
+
+    Args:
+        train: What the model was trained on, (N, ...).
+        held_out: Data of the same kind that it never saw, (M, ...).
+        seed: Of the choice of min(N, M) items from either.
+
+    Reference: the third is the question of Meehan et al., A Non-Parametric Test to Detect Data-Copying in Generative Models,
+    2020, section 3, asked for both sets of equal size. arXiv:2004.05675
+    """
+
+    def __init__(self, train: Tensor, held_out: Tensor, seed: int = 0) -> None:
+        super().__init__()
+        self.train, self.held_out, self.seed = rows(train, torch.float32), rows(held_out, torch.float32), seed
+
+    def compute(self) -> dict[str, float]:
+        distance, real = nearest(self.seen, self.train)[0], nearest(self.held_out, self.train)[0]
+        near = NEAR * real.median()
+        n = min(len(self.train), len(self.held_out))
+        some = [data[permutation(len(data), self.seed, "memorization")[:n]] for data in (self.train, self.held_out)]
+        to_some, to_held_out = (nearest(self.seen, data)[0] for data in some)
+        favour = (to_some < to_held_out).double() + (to_some == to_held_out).double() / 2
+        return {
+            "to_train": float(distance.median()),
+            "held_out_to_train": float(real.median()),
+            "ratio": float(distance.median() / real.median().clamp(min=1e-12)),
+            "copies": float((distance < near).double().mean()),
+            "held_out_copies": float((real < near).double().mean()),
+            "favour": float(favour.mean()),
+        }

@@ -1,0 +1,157 @@
+"""The report as a page: numbers and figures into the template."""
+
+from __future__ import annotations
+
+import math
+from importlib import resources
+from typing import Any
+
+import torch
+
+from unnoise.model import Model
+from unnoise.task.report.draw import distances, losses, tile
+from unnoise.task.report.history import History
+from unnoise.task.report.measure import Neighbours, Recognition
+from unnoise.task.report.real import Real
+from unnoise.task.report.walks import CLOUD, SHOWN, Walks, unit
+from unnoise.tensor import Rng
+
+FORWARD = 8  # moments of the forward process
+LISTED = 20  # classes in a table
+SPACES = {
+    "classifier": "in the features of an independent classifier",
+    "pixels": "in pixels, averaged to 16 x 16 where larger, which sees less than features would",
+    "values": "in the values themselves",
+}
+
+
+def page(
+    name: str,
+    model: Model,
+    numbers: dict[str, Any],
+    real: Real,
+    walks: Walks,
+    history: History,
+    seen: Recognition | None,
+    neighbours: Neighbours | None,
+) -> str:
+    """The whole page; `numbers` are those of report.json."""
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+    shape = tuple(model.domain.shape)
+    pictures, points = len(shape) == 3 and hasattr(model.domain, "to_pil"), shape == (2,)
+    look = pictures or points
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["duration"] = duration
+    return environment.from_string(resources.files(__package__).joinpath("page.html").read_text("utf-8")).render(
+        name=name,
+        n=numbers,
+        real=real,
+        pictures=pictures,
+        noun="pictures" if pictures else "points" if points else "items",
+        about=[" × ".join(map(str, shape))] * (not points) + [f"{len(real.classes)} classes"] * bool(real.classes),
+        network=" ".join(model.recipe.members("network")),
+        labelled=pictures and walks.asked is not None,
+        samples=[(row, Markup(tiles)) for row, tiles in _samples(model, real, walks)] if pictures else [],
+        clouds=[Markup(tile(model.domain, x[:CLOUD], "points")) for x in (real.train["x"], walks.x)] if points else [],
+        film=[{"t": f.t, "x": _column(model, f.x), "x0": _column(model, f.x0)} for f in walks.film] if look else [],
+        forward=_forward(model, real) if look else [],
+        losses=Markup(losses(history)) if history.bands or history.series("loss")[0] else "",
+        banded=len(history.bands),
+        **_classes(real, seen),
+        space=SPACES[numbers["features"]],
+        distances=Markup(distances(neighbours)) if neighbours else "",
+        pairs=[(Markup(tile(model.domain, a, "sample")), Markup(tile(model.domain, b, "its nearest training item")), d)
+               for a, b, d in neighbours.pairs] if neighbours and pictures else [],
+        costs=_costs(numbers),
+        recipe=[(section, _members(members)) for section, members in numbers["recipe"].items()],
+    )  # fmt: skip
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it."""
+    for size, name in ((3600, "h"), (60, "min"), (1, "s")):
+        if seconds >= 1.5 * size:
+            digits = 0 if seconds >= 20 * size else 1
+            return f"{seconds / size:.{digits}f} {name}"
+    return f"{seconds:.2g} s" if seconds >= 0.1 else f"{1000 * seconds:.2g} ms"
+
+
+def _samples(model: Model, real: Real, walks: Walks) -> list[tuple[str, str]]:
+    rows = walks.shown.split(SHOWN)
+    names = real.classes[: len(rows)] if walks.asked is not None else [""] * len(rows)
+    return [
+        (name, "".join(tile(model.domain, x, f"sample {name}") for x in some)) for name, some in zip(names, rows, strict=True)
+    ]
+
+
+def _column(model: Model, x: torch.Tensor) -> list[Any]:
+    """What one frame of the film shows, from above: a picture for each sample, or all points in one."""
+    from markupsafe import Markup
+
+    return [Markup(tile(model.domain, one, "")) for one in (x if x.ndim > 2 else [x])]
+
+
+def _forward(model: Model, real: Real) -> list[dict[str, Any]]:
+    """One item (or all points) on its way to noise, the same noise throughout."""
+    from markupsafe import Markup
+
+    x = real.train["x"][:1] if len(model.domain.shape) == 3 else real.train["x"][:CLOUD]
+    z = model.codec.encode(x.to(model.device))
+    noise = Rng(0, torch.arange(len(z)), device=z.device).normal(z.shape[1:], "report forward")
+    found = []
+    for t in torch.linspace(model.denoiser.schedule.t_min, 1, FORWARD, dtype=torch.float64):
+        alpha, sigma = (float(c) for c in model.denoiser.schedule(t))
+        shown = model.codec.decode(unit(model, alpha * z + sigma * noise, float(t))).cpu()
+        picture = Markup(tile(model.domain, shown[0] if shown.ndim > 2 else shown, f"t = {float(t):.2f}"))
+        numbers = {"alpha": _short(alpha), "sigma": _short(sigma), "log_snr": _log_snr(alpha, sigma)}
+        found.append({"tile": picture, "t": float(t), **numbers})
+    return found
+
+
+def _log_snr(alpha: float, sigma: float) -> str:
+    if alpha == 0 or sigma == 0:
+        return "−∞" if alpha == 0 else "∞"
+    ratio = 2 * math.log(alpha / sigma)
+    return f"{ratio:+.{0 if abs(ratio) >= 10 else 1}f}".replace("-", "−")
+
+
+def _short(x: float) -> str:
+    return f"{x:.3f}" if x < 10 else f"{x:.1f}" if x < 100 else f"{x:.0f}"
+
+
+def _classes(real: Real, seen: Recognition | None) -> dict[str, Any]:
+    """The rows of the table by class, those recognised least where there are many, and the confusions where there are few."""
+    if seen is None:
+        return {}
+    shares, asked = seen.by_class, seen.confusion.sum(1)
+    few = len(real.classes) <= LISTED
+    order = range(len(real.classes)) if few else shares.nan_to_num(2).argsort()[:LISTED].tolist()
+    rows = [(real.classes[i], float(shares[i]), float(seen.real[i]), int(asked[i])) for i in order]
+    confusion = (seen.confusion / asked.clamp(min=1)[:, None]).tolist()
+    return {
+        "classes": [dict(zip(("name", "share", "real", "asked"), row, strict=True)) for row in rows],
+        "hidden": len(real.classes) - len(rows),
+        "confusion": list(zip(real.classes, confusion, strict=True)) if few else [],
+    }
+
+
+def _costs(n: dict[str, Any]) -> list[tuple[str, str]]:
+    there, here = n["trained_on"], n["hardware"]
+    machine = f"{here['device']}, {here['threads']} of {here['cores']} threads, {here['cpu']}"
+    rows = [
+        ("training", n["train_seconds"] and f"{duration(n['train_seconds'])} for {n['train_steps']:,} steps"),
+        ("training, CPU time", n["cpu_seconds"] and duration(n["cpu_seconds"])),
+        ("training speed", n["images_per_second"] and f"{n['images_per_second']:,.4g} items a second"),
+        ("trained on", there and ", ".join(f"{key} {value}" for key, value in there.items())),
+        ("one sample", f"{duration(n['seconds_per_image'])}, {n['nfe']} evaluations of the network"),
+        ("sampled on", machine),
+        ("this report", duration(n["report_seconds"])),
+    ]
+    return [(what, value) for what, value in rows if value]
+
+
+def _members(members: dict[str, dict[str, Any]]) -> str:
+    keyed = {name: ", ".join(f"{key} = {value}" for key, value in keys.items()) for name, keys in members.items()}
+    return "; ".join(f"{name}({keys})" if keys else name for name, keys in keyed.items())
