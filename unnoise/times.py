@@ -1,17 +1,21 @@
-"""Which times a walk visits: n of them, from 1 (noise) strictly down. The walk's last act is to denoise at the last one.
+"""Which times a walk visits: n of them, strictly falling. The walk's last act is to denoise at the last one.
 
 No spacing is best everywhere: uniform in log-SNR suits schedules of moderate range, uniform in t those whose noise grows huge.
+Rules of the first kind speak of continuous time and go from 1 to the schedule's t_min; those of the second, of the entries of a
+table, 0 .. T - 1 (`Discrete`, `Sigmas`), as published samplers have them. Entries that rounding makes equal are merged.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from unnoise.schedule import Schedule
+from unnoise.schedule import Schedule, Table
 
 LOG_RATIO_MAX = 10.0  # of log(sigma / alpha): where alpha_1 = 0, a grid in this variable starts its even part here
 
@@ -49,6 +53,28 @@ class Times(ABC):
     """A rule for the times: called with a schedule and a number, it gives that many."""
 
     @abstractmethod
+    def __call__(self, schedule: Schedule, n: int) -> Given:
+        """n times for a walk."""
+
+
+@dataclass(frozen=True)
+class Final(Times):
+    """Another rule's times, and then t_min as the walk's end: there it stops without denoising, as some published walks do.
+
+    Where the rule's own last time is t_min, that is the end.
+    """
+
+    times: Times
+
+    def __call__(self, schedule: Schedule, n: int) -> Given:
+        values = self.times(schedule, n).values
+        return Given(values if values[-1] <= schedule.t_min else (*values, schedule.t_min), final=True)
+
+
+class Spaced(Times):
+    """Times spaced by a formula, from 1 to t_min."""
+
+    @abstractmethod
     def at(self, schedule: Schedule, u: torch.Tensor) -> torch.Tensor:
         """The times at shares u of the way, (n,) in float64; u rises from 0 (t = 1) to 1 (t = t_min)."""
 
@@ -66,7 +92,7 @@ class Times(ABC):
 
 
 @dataclass(frozen=True)
-class Uniform(Times):
+class Uniform(Spaced):
     """Evenly spaced in t."""
 
     def at(self, schedule: Schedule, u: torch.Tensor) -> torch.Tensor:
@@ -74,7 +100,7 @@ class Uniform(Times):
 
 
 @dataclass(frozen=True)
-class LogSNR(Times):
+class LogSNR(Spaced):
     """Evenly spaced in log(sigma / alpha).
 
     Reference: Lu et al., DPM-Solver, 2022, section 3.4. arXiv:2206.00927
@@ -86,7 +112,7 @@ class LogSNR(Times):
 
 
 @dataclass(frozen=True)
-class Karras(Times):
+class Karras(Spaced):
     """Evenly spaced in (sigma / alpha)^(1 / rho): larger rho spends more of the walk on little noise.
 
     Reference: Karras et al., Elucidating the Design Space of Diffusion-Based Generative Models, 2022, eq. 5. arXiv:2206.00364
@@ -99,10 +125,207 @@ class Karras(Times):
         return schedule.time(-2 * self.rho * (first + u * (last - first)).log())
 
 
+@dataclass(frozen=True)
+class Quadratic(Spaced):
+    """Evenly spaced in sqrt(t): more of the walk on little noise.
+
+    Reference: Song et al., Denoising Diffusion Implicit Models, 2021, appendix D.2. arXiv:2010.02502
+    """
+
+    def at(self, schedule: Schedule, u: torch.Tensor) -> torch.Tensor:
+        return (1 + u * (schedule.t_min**0.5 - 1)) ** 2
+
+
+@dataclass(frozen=True)
+class PolyExponential(Spaced):
+    """log(sigma / alpha) falls as the `rho`-th power of the way back: rho = 1 is `LogSNR`, larger rho hurries at first.
+
+    Reference: Katherine Crowson, k-diffusion (get_sigmas_polyexponential)
+    """
+
+    rho: float = 1.0
+
+    def at(self, schedule: Schedule, u: torch.Tensor) -> torch.Tensor:
+        first, last = _log_ratio_ends(schedule)
+        return schedule.time(-2 * (last + (1 - u) ** self.rho * (first - last)))
+
+
+@dataclass(frozen=True)
+class Beta(Spaced):
+    """t at even quantiles of a Beta law: below 1 its two numbers crowd the times at the ends of the walk.
+
+    Reference: Lee et al., Beta Sampling is All You Need, 2024, section 4. arXiv:2407.12173
+    """
+
+    a: float = 0.6
+    b: float = 0.6
+
+    def at(self, schedule: Schedule, u: torch.Tensor) -> torch.Tensor:
+        angle = torch.linspace(0, math.pi / 2, 2**14 + 1, dtype=torch.float64)  # t = sin(angle)^2 takes the poles away
+        inner = (angle[1:] + angle[:-1]) / 2
+        mass = (inner.sin() ** (2 * self.a - 1) * inner.cos() ** (2 * self.b - 1)).cumsum(0)
+        below = torch.cat([torch.zeros_like(mass[:1]), mass / mass[-1]])
+        right = torch.searchsorted(below, 1 - u).clamp(1, len(mass))
+        share = (1 - u - below[right - 1]) / (below[right] - below[right - 1])
+        t = torch.lerp(angle[right - 1], angle[right], share).sin() ** 2
+        return schedule.t_min + (1 - schedule.t_min) * t
+
+
+class Tabled(Times):
+    """Entries of a schedule's table."""
+
+    @abstractmethod
+    def entries(self, size: int, n: int) -> Sequence[float]:
+        """The entries, of a table of that size, in any order; not always whole."""
+
+    def __call__(self, schedule: Schedule, n: int) -> Given:
+        """The times of n entries, fewer where rounding made some equal.
+
+        Raises:
+            ValueError: If the schedule has no table, or the rule asks for more entries than it has.
+        """
+        if not isinstance(schedule, Table):
+            raise ValueError(f"{type(self).__name__} chooses entries of a table, given {schedule!r}; use Uniform, LogSNR or Karras")
+        size = len(schedule)
+        if not 1 <= n <= size:
+            raise ValueError(f"steps: 1 to {size} are expected on a table of {size}, given {n}")
+        chosen = sorted(set(self.entries(size, n)), reverse=True)
+        if chosen[0] > size - 1 or chosen[-1] < 0:
+            raise ValueError(f"{self!r}: entries {chosen[-1]:g} to {chosen[0]:g} leave the table of {size}")
+        return Given(tuple((entry + 1) / size for entry in chosen))
+
+
+@dataclass(frozen=True)
+class Leading(Tabled):
+    """Every (T // n)-th entry from `offset` on: the noisiest ones are left out.
+
+    Args:
+        offset: The first entry, 1 in some published models.
+        spare: Count a place more, and drop the entry nearest to data: the spacing of walks that end by a step to it (DPM-Solver's).
+
+    Reference: Lin et al., Common Diffusion Noise Schedules and Sample Steps are Flawed, 2023, table 2. arXiv:2305.08891
+    """
+
+    offset: int = 0
+    spare: bool = False
+
+    def entries(self, size: int, n: int) -> Sequence[float]:
+        stride = size // (n + self.spare)
+        if stride < 1:
+            raise ValueError(f"{self!r}: a table of {size} has no {n + self.spare} such entries")
+        return [k * stride + self.offset for k in range(int(self.spare), n + self.spare)]
+
+
+@dataclass(frozen=True)
+class Trailing(Tabled):
+    """Every (T / n)-th entry from the noisiest down, rounded.
+
+    Reference: Lin et al. 2023, table 2. arXiv:2305.08891
+    """
+
+    def entries(self, size: int, n: int) -> Sequence[float]:
+        return [round(size - k * size / n) - 1 for k in range(n)]
+
+
+@dataclass(frozen=True)
+class Linspace(Tabled):
+    """Evenly spaced entries with both ends.
+
+    Args:
+        rounded: To whole entries; else between them, as Euler's and Heun's published samplers have it.
+        spare: As in `Leading`.
+
+    Reference: Lin et al. 2023, table 2. arXiv:2305.08891
+    """
+
+    rounded: bool = True
+    spare: bool = False
+
+    def entries(self, size: int, n: int) -> Sequence[float]:
+        last = n - 1 + self.spare
+        even = [k * (size - 1) / max(last, 1) for k in range(int(self.spare), last + 1)] if last else [size - 1.0]
+        return [round(entry) for entry in even] if self.rounded else even
+
+
+@dataclass(frozen=True)
+class Strided(Tabled):
+    """Every i-th entry from 0, with the first whole i that gives n of them: "ddimN" in guided-diffusion.
+
+    Reference: Dhariwal & Nichol, Diffusion Models Beat GANs on Image Synthesis, 2021, reference code (space_timesteps).
+    arXiv:2105.05233
+    """
+
+    def entries(self, size: int, n: int) -> Sequence[float]:
+        for stride in range(1, size + 1):
+            if len(range(0, size, stride)) == n:
+                return range(0, size, stride)
+        raise ValueError(f"Strided: no whole stride gives {n} entries of {size}")
+
+
+@dataclass(frozen=True)
+class Sections(Tabled):
+    """The table cut into equal sections, in each the given number of evenly spaced entries with both ends: "10,20,30".
+
+    Args:
+        counts: Entries in each section, the one nearest to data first; empty: one section of all.
+
+    Raises:
+        ValueError: If the counts do not sum to n, or a section is smaller than its count.
+
+    Reference: Nichol & Dhariwal, Improved DDPM, 2021, section 4, and reference code. arXiv:2102.09672
+    """
+
+    counts: tuple[int, ...] = ()
+
+    def entries(self, size: int, n: int) -> Sequence[float]:
+        counts = self.counts or (n,)
+        if sum(counts) != n:
+            raise ValueError(f"Sections: counts {counts} sum to {sum(counts)}, not to the {n} steps")
+        chosen: list[float] = []
+        start = 0
+        for i, count in enumerate(counts):
+            width = size // len(counts) + (i < size % len(counts))
+            if count > width:
+                raise ValueError(f"Sections: section {i} has {width} entries, {count} are asked for")
+            stride = 1.0 if count <= 1 else (width - 1) / (count - 1)
+            at = itertools.accumulate([stride] * (count - 1), initial=0.0)  # summed, as published lists are: halves round so
+            chosen += [start + round(place) for place in at]
+            start += width
+        return chosen
+
+
+@dataclass(frozen=True)
+class Listed(Tabled):
+    """Entries given one by one, in any order; n must be their number."""
+
+    listed: tuple[float, ...]
+
+    def entries(self, size: int, n: int) -> Sequence[float]:
+        if n != len(self.listed):
+            raise ValueError(f"Listed: {len(self.listed)} entries are given, not {n}")
+        return self.listed
+
+
 def _log_ratio_ends(schedule: Schedule) -> torch.Tensor:
     """log(sigma / alpha) at t = 1, bounded, and at t_min."""
     ends = torch.tensor([1.0, schedule.t_min], dtype=torch.float64)
     return (schedule.log_snr(ends) / -2).clamp(max=LOG_RATIO_MAX)
 
 
-__all__ = ["Given", "Karras", "LogSNR", "Times", "Uniform"]
+__all__ = [
+    "Beta",
+    "Final",
+    "Given",
+    "Karras",
+    "Leading",
+    "Linspace",
+    "Listed",
+    "LogSNR",
+    "PolyExponential",
+    "Quadratic",
+    "Sections",
+    "Strided",
+    "Times",
+    "Trailing",
+    "Uniform",
+]

@@ -36,8 +36,7 @@ class Exact:
     def answer(self, x_t: Tensor, t: Time, cond: Cond | None = None) -> Answer:
         alpha, sigma = self._coefficients(x_t, t)
         cond = complete(self.conds, cond, len(x_t), "cpu")
-        rows = x_t.flatten(1).to("cpu", torch.float64)
-        return Answer(self.posterior_mean(rows, alpha, sigma, cond).reshape(x_t.shape).to(x_t))
+        return Answer(self.posterior_mean(_rows(x_t), alpha, sigma, cond).reshape(x_t.shape).to(x_t))
 
     def __call__(self, x_t: Tensor, t: Time, cond: Cond | None = None) -> Tensor:
         return self.answer(x_t, t, cond).x0
@@ -98,8 +97,9 @@ class Mixture(Exact):
 
     def score(self, x_t: Tensor, t: Time, cond: Cond | None = None) -> Tensor:
         """grad log p_t(x_t), of x_t's shape, in float64."""
-        alpha, sigma = self._coefficients(x_t, t)
-        return score(x_t.double(), self(x_t.double(), t, cond), alpha[:, 0], sigma[:, 0])
+        seen, noisy, _, cond = self._look(x_t, t, cond)
+        share = self._log_parts(seen, noisy, cond).softmax(1)
+        return -torch.einsum("bk,kde,bke->bd", share, self.vectors, seen / noisy).reshape(x_t.shape)
 
     def responsibilities(self, x_t: Tensor, t: Time, cond: Cond | None = None) -> Tensor:
         """The probability that x_t came from each component, (B, K)."""
@@ -108,8 +108,9 @@ class Mixture(Exact):
 
     def log_class(self, x_t: Tensor, t: Time) -> Tensor:
         """log p(label | x_t), (B, classes): the exact noisy classifier."""
-        share = self.responsibilities(x_t, t)
-        return torch.zeros(len(x_t), int(self.classes.max()) + 1).to(share).index_add(1, self.classes, share).log()
+        seen, noisy, _, cond = self._look(x_t, t, None)
+        parts = self._log_parts(seen, noisy, cond).log_softmax(1)
+        return torch.stack([parts[:, self.classes == i].logsumexp(1) for i in range(int(self.classes.max()) + 1)], 1)
 
     def given(self, a: Tensor, y: Tensor, std: float) -> Mixture:
         """The mixture of x given the measurement y = a x + std eps; a (M, D), y (M,). It is one again."""
@@ -131,7 +132,7 @@ class Mixture(Exact):
 
     def _look(self, x_t: Tensor, t: Time, cond: Cond | None) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor], Cond]:
         coefficients = self._coefficients(x_t, t)
-        return *self._whiten(x_t.flatten(1).double(), *coefficients), coefficients, complete(self.conds, cond, len(x_t), "cpu")
+        return *self._whiten(_rows(x_t), *coefficients), coefficients, complete(self.conds, cond, len(x_t), "cpu")
 
     def _whiten(self, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         """x_t less each component's mean, in that component's axes, and the variance of x_t along them; (B, K, D) each."""
@@ -183,3 +184,7 @@ class Empirical(Exact):
 def score(x_t: Tensor, x0: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
     """grad log p_t(x_t) = (alpha E[x | x_t] - x_t) / sigma^2 (Tweedie's formula); coefficients (B,)."""
     return (expand(alpha, x_t) * x0 - x_t) / expand(sigma, x_t) ** 2
+
+
+def _rows(x: Tensor) -> Tensor:
+    return x.flatten(1).to("cpu", torch.float64)

@@ -1,21 +1,53 @@
 """How to walk from noise to data."""
 
-from unnoise.sampler.base import Moment, Path, Sampler, Walk, path, prior
-from unnoise.sampler.ddim import DDIM, Ancestral, Linear
-from unnoise.sampler.dpmpp import DPMpp2M
-from unnoise.sampler.euler import Euler, Heun
+from unnoise.sampler.adams import PNDM
+from unnoise.sampler.adaptive import Adaptive
+from unnoise.sampler.ancestral import Ancestral, noise_moments
+from unnoise.sampler.base import Moment, Noise, Path, Sampler, Walk, encode, path, prior
+from unnoise.sampler.brownian import Brownian
+from unnoise.sampler.churn import DPM2, DPMpp2S, DPMppSDE, Euler, Heun
+from unnoise.sampler.ddim import DDIM, Linear, Renoise
+from unnoise.sampler.deis import DEIS, LMS
+from unnoise.sampler.euler import EulerMaruyama, ReverseDiffusion
+from unnoise.sampler.langevin import AnnealedLangevin, Langevin, PredictorCorrector
+from unnoise.sampler.multistep import DPMpp2M, DPMpp3M, DPMSolver
+from unnoise.sampler.restart import Restart
+from unnoise.sampler.singlestep import Singlestep
+from unnoise.sampler.unipc import UniPC
 
 __all__ = [
     "DDIM",
+    "DEIS",
+    "DPM2",
+    "LMS",
+    "PNDM",
+    "Adaptive",
     "Ancestral",
+    "AnnealedLangevin",
+    "Brownian",
+    "DPMSolver",
     "DPMpp2M",
+    "DPMpp2S",
+    "DPMpp3M",
+    "DPMppSDE",
     "Euler",
+    "EulerMaruyama",
     "Heun",
+    "Langevin",
     "Linear",
     "Moment",
+    "Noise",
     "Path",
+    "PredictorCorrector",
+    "Renoise",
+    "Restart",
+    "ReverseDiffusion",
     "Sampler",
+    "Singlestep",
+    "UniPC",
     "Walk",
+    "encode",
+    "noise_moments",
     "path",
     "prior",
 ]

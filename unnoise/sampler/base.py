@@ -9,18 +9,20 @@ ever divides by sigma_0. Throughout, a step goes from time t to time s < t, and
 
 from __future__ import annotations
 
-import struct
-import zlib
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from unnoise.denoiser import Answer, Denoise
+from unnoise.sampler.brownian import Brownian
 from unnoise.schedule import Schedule
 from unnoise.tensor import Cond, Rng
+
+Noise = Callable[[Tensor, float, float], Tensor]  # (like, t, s) -> N(0, I) of that shape for the interval from t to s
 
 
 class Moment(NamedTuple):
@@ -46,7 +48,7 @@ class Path(NamedTuple):
 
 
 def path(schedule: Schedule, times: Sequence[float]) -> Path:
-    """alpha, sigma and lam = log(alpha / sigma) on each time, in float64."""
+    """alpha, sigma and lam = log(alpha / sigma) on each time, in float64; lam is infinite where alpha or sigma is 0."""
     t = torch.tensor(list(times), dtype=torch.float64)
     alpha, sigma = schedule(t)
     return Path(t.tolist(), alpha.tolist(), sigma.tolist(), (alpha.log() - sigma.log()).tolist())
@@ -55,34 +57,57 @@ def path(schedule: Schedule, times: Sequence[float]) -> Path:
 class Walk:
     """One run of a sampler: the denoiser with its conditions, the randomness, the plan, and what is remembered of past steps."""
 
-    def __init__(self, denoiser: Denoise, cond: Cond | None, rng: Rng | None, times: Sequence[float], plan: Any) -> None:
-        self.denoiser, self.cond, self.rng = denoiser, cond, rng
+    def __init__(
+        self, denoiser: Denoise, cond: Cond | None, rng: Rng | Noise | None, times: Sequence[float], plan: Any
+    ) -> None:
+        self.denoiser, self.cond = denoiser, cond
+        self.source: Noise | None = Brownian(rng, self._lam) if isinstance(rng, Rng) else rng
         self.times, self.plan = times, plan
         self.past: list[Tensor] = []
         self.nfe = 0
         self.answer: Answer
 
-    def denoise(self, x_t: Tensor, t: float) -> Tensor:
+    def denoise(self, x_t: Tensor, t: float | Tensor) -> Tensor:
         """E[x | x_t]; the whole answer stays in `answer`."""
         self.answer = self.denoiser.answer(x_t, t, self.cond)
         self.nfe += self.denoiser.evaluations
         return self.answer.x0
 
     def noise(self, like: Tensor, t: float, s: float) -> Tensor:
-        """Fresh noise N(0, I) for the interval from t to s, a function of each sample's seed and of the interval.
+        """Noise N(0, I) for the interval from t to s: a function of each sample's seed, whatever its batch (see `Brownian`).
 
         Raises:
             ValueError: If the walk was begun without randomness.
         """
-        if self.rng is None:
+        if self.source is None:
             raise ValueError("this sampler draws noise: give it rng=Rng(seeds)")
-        counter = zlib.crc32(struct.pack("<dd", t, s))
-        drawn = self.rng.to(like.device).normal(like.shape[1:], "walk", counter, dtype=like.dtype)
-        return self.denoiser.project(drawn, self.cond)
+        return self.denoiser.project(self.source(like, t, s), self.cond)
+
+    def along(self, sampler: Sampler, x: Tensor, times: Sequence[float], plan: Any) -> Tensor:
+        """Another sampler's steps as a part of this walk, from x at times[0] to times[-1]."""
+        branch = copy.copy(self)
+        branch.times, branch.plan, branch.past = times, plan, []
+        for k in range(len(times) - 1):
+            x = sampler.step(branch, x, k)
+        self.nfe, self.answer = branch.nfe, branch.answer
+        return x
+
+    def _lam(self, t: float) -> float:
+        return float(self.denoiser.schedule.log_snr(torch.tensor(t, dtype=torch.float64))) / 2
 
 
 class Sampler(ABC):
-    """A way to walk. A member writes `plan` and `step`; everything else is here."""
+    """A way to walk. A member writes `plan` and `step`; everything else is here.
+
+    `order`: the end's error falls as the largest step to this power (for stochastic members the error of the law).
+    """
+
+    order: ClassVar[int] | int = 1
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether a walk draws noise."""
+        return bool(getattr(self, "eta", 0) or getattr(self, "churn", 0))
 
     @abstractmethod
     def plan(self, schedule: Schedule, times: Sequence[float]) -> Sequence[Any]:
@@ -92,8 +117,17 @@ class Sampler(ABC):
     def step(self, walk: Walk, x_t: Tensor, k: int) -> Tensor:
         """The k-th step: x_t at walk.times[k] to x_s at walk.times[k + 1]. `x_t` itself is left as it is."""
 
+    def evaluations(self, n: int) -> int | None:
+        """NFE of a walk of n times that ends by denoising; None where only the walk can tell."""
+        return n
+
     def walk(
-        self, denoiser: Denoise, x: Tensor, times: Sequence[float], cond: Cond | None = None, rng: Rng | None = None
+        self,
+        denoiser: Denoise,
+        x: Tensor,
+        times: Sequence[float],
+        cond: Cond | None = None,
+        rng: Rng | Noise | None = None,
     ) -> Iterator[Moment]:
         """The walk, moment by moment: one for each step, then one for the last denoising.
 
@@ -102,7 +136,7 @@ class Sampler(ABC):
             x: The state at times[0], (B, ...).
             times: Strictly falling; see `unnoise.times`.
             cond: Conditions of the denoiser.
-            rng: One stream a sample; needed by samplers that draw noise.
+            rng: One stream a sample, or a source of one's own, (like, t, s) -> noise; needed by samplers that draw noise.
         """
         walk = Walk(denoiser, cond, rng, times, self.plan(denoiser.schedule, times))
         for k in range(len(times) - 1):
@@ -113,12 +147,34 @@ class Sampler(ABC):
             yield Moment(len(times) - 1, times[-1], x, x, walk.nfe)
 
     def __call__(
-        self, denoiser: Denoise, x: Tensor, times: Sequence[float], cond: Cond | None = None, rng: Rng | None = None
+        self,
+        denoiser: Denoise,
+        x: Tensor,
+        times: Sequence[float],
+        cond: Cond | None = None,
+        rng: Rng | Noise | None = None,
     ) -> Tensor:
         """The end of the walk; arguments as those of `walk`."""
         for moment in self.walk(denoiser, x, times, cond, rng):
             x = moment.x
         return x
+
+
+def encode(sampler: Sampler, denoiser: Denoise, x: Tensor, times: Sequence[float], cond: Cond | None = None) -> Tensor:
+    """The noise that a deterministic sampler would turn into x: its walk backwards, from times[-1] up to times[0].
+
+    x is taken as the state at times[-1]. The inverse is that of the equation, as exact as the sampler's steps are short.
+
+    Raises:
+        ValueError: If the sampler draws noise.
+
+    Reference: Song et al., Denoising Diffusion Implicit Models, 2021, section 5.4 (for DDIM). arXiv:2010.02502
+    """
+    if sampler.stochastic:
+        raise ValueError(f"encode: {sampler!r} draws noise; a deterministic sampler is expected")
+    rising = list(times)[::-1]
+    walk = Walk(denoiser, cond, None, rising, None)
+    return walk.along(sampler, x, rising, sampler.plan(denoiser.schedule, rising))
 
 
 def prior(schedule: Schedule, shape: Sequence[int], t: float, rng: Rng, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -43,7 +43,10 @@ class Schedule(ABC):
 
     def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """d alpha / dt and d sigma / dt, by automatic differentiation."""
-        return torch.func.jvp(self.__call__, (t,), (torch.ones_like(t),))[1]
+        with torch.inference_mode(False), torch.enable_grad():
+            at = t.detach().clone().requires_grad_()
+            alpha, sigma = (_slope(scale, at) for scale in self(at))
+        return alpha, sigma
 
     def sde(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """Coefficients f and g of the forward process as a stochastic differential equation, dx = f x dt + g dW.
@@ -82,3 +85,9 @@ class Schedule(ABC):
     def uniform(self, u: Tensor) -> Tensor:
         """The time at quantile u in (0, 1) of the schedule's uniform law: over [t_min, 1], or over a table's entries."""
         return self.t_min + (1 - self.t_min) * u
+
+
+def _slope(scale: Tensor, t: Tensor) -> Tensor:
+    if not scale.requires_grad:  # a constant
+        return torch.zeros_like(t)
+    return torch.autograd.grad(scale.sum(), t, retain_graph=True, materialize_grads=True)[0]

@@ -99,8 +99,8 @@ class Cosine(Schedule):
 
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
         first, last = (math.atan(math.exp(-end / 2)) for end in (self.log_snr_max, self.log_snr_min))
-        angle = first + t * (last - first)
-        return angle.cos(), angle.sin()
+        angle = t * (last - first)
+        return (math.pi / 2 - first - angle).sin(), (first + angle).sin()  # the cosine as a sine is 0 where it must be
 
 
 @dataclass(frozen=True)

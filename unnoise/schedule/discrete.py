@@ -13,6 +13,7 @@ from torch import Tensor
 from unnoise.schedule.base import Schedule
 
 ON_GRID = 1e-9  # of a table's step: what float64 arithmetic may lose of a position on the grid
+FOUND = 1e-6  # what it may lose of one that is found from its log-SNR
 
 
 class Table(Schedule):
@@ -28,6 +29,10 @@ class Table(Schedule):
     def __init__(self, alphas: Tensor, sigmas: Tensor) -> None:
         self.alphas, self.sigmas = alphas, sigmas
         self.t_min = 1 / len(alphas)
+        clean = torch.zeros(1, dtype=torch.float64)
+        self._exact = torch.cat([clean + 1, alphas]), torch.cat([clean, sigmas])
+        self._ratio = sigmas / alphas
+        self._logs = self._ratio.log()
 
     def __len__(self) -> int:
         return len(self.alphas)
@@ -40,8 +45,7 @@ class Table(Schedule):
     def __call__(self, t: Tensor) -> tuple[Tensor, Tensor]:
         alpha, sigma = self.scaled(*self._between(t * len(self)))
         entry, on_grid = self._entry(t)
-        exact = [torch.cat([torch.full((1,), end, dtype=torch.float64), table])[entry]
-                 for end, table in ((1.0, self.alphas), (0.0, self.sigmas))]  # fmt: skip
+        exact = [table[entry] for table in self._exact]
         # Where t is on the grid the table's value replaces the interpolated one, whose derivative stays.
         return (
             torch.where(on_grid, exact[0] + (alpha - alpha.detach()), alpha),
@@ -55,8 +59,8 @@ class Table(Schedule):
 
     def time(self, log_snr: Tensor) -> Tensor:
         t = super().time(log_snr)
-        entry, on_grid = self._entry(t)
-        return torch.where(on_grid, entry / len(self), t)
+        entry = (t * len(self)).round()
+        return torch.where((t * len(self) - entry).abs() < FOUND, entry / len(self), t)
 
     def uniform(self, u: Tensor) -> Tensor:
         return ((u * len(self)).floor() + 1).clamp(max=len(self)) / len(self)
@@ -65,18 +69,17 @@ class Table(Schedule):
         """Signal and noise up to a factor, at `position` = t T."""
         left = position.detach().floor().clamp(1, len(self) - 1).long()
         share = position - left
-        ratio = self.sigmas / self.alphas
-        logs = ratio.log()
-        rise = (logs[left] - logs[left - 1]).nan_to_num(posinf=0.0)
-        noise = torch.where(position < 1, ratio[0] * position.clamp(min=0).sqrt(), (logs[left - 1] + share * rise).exp())
+        first = self._ratio[0] * position.clamp(min=0).sqrt()
+        rise = (self._logs[left] - self._logs[left - 1]).nan_to_num(posinf=0.0)
+        noise = torch.where(position < 1, first, (self._logs[left - 1] + share * rise).exp())
         fades = self.alphas[left] == 0
-        return torch.where(fades, 1 - share, torch.ones_like(share)), torch.where(fades, ratio[left - 1], noise)
+        return torch.where(fades, 1 - share, torch.ones_like(share)), torch.where(fades, self._ratio[left - 1], noise)
 
     def _entry(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """The nearest level (0 is clean data, i + 1 is entry i), and whether t stands on it."""
         position = t.detach() * len(self)
         entry = position.round().clamp(0, len(self))
-        return entry.long(), (position - entry).abs() <= ON_GRID
+        return entry.long(), (position - entry).abs() < ON_GRID
 
 
 class Discrete(Table):

@@ -1,0 +1,37 @@
+"""Samplers and times against golden references."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .harness import Builder, Case, Excuse
+from .samplers_diffusers import diffusers, strays
+from .samplers_edm import edm_item
+from .samplers_kdiffusion import kdiffusion
+
+ITEMS: dict[str, Builder] = {"diffusers_schedulers": diffusers, "edm": edm_item, "k_diffusion": kdiffusion}
+EXCUSES: list[Excuse] = [
+    Excuse("edm", lambda params: "loss" in params, "losses", later=True),
+    Excuse("k_diffusion", lambda params: "sigma_data" in params, "losses", "loss", later=True),
+    Excuse("k_diffusion", lambda params: "sigma_data" in params, "losses", "weight", later=True),
+    Excuse(
+        "diffusers_schedulers",
+        lambda params: strays(params) and params["scheduler"] == "PNDMScheduler",
+        "PNDM steps by T // n, which is not the stride of its own list: the state's level and the network's part ways",
+    ),
+    Excuse(
+        "diffusers_schedulers",
+        lambda params: "_churn" in params.get("kwargs", {}),
+        "Euler's churn adds noise after the network was asked, and steps on with an answer about another state",
+        "[tfs]*[lyo]*",
+    ),
+    Excuse(
+        "diffusers_schedulers",
+        lambda params: params.get("kwargs", {}).get("algorithm_type") == "sde-dpmsolver++" and params["kwargs"]["solver_order"] == 3,
+        "the second derivative's weight has the wrong sign of 1/2, and does not vanish with the step",
+    ),
+]
+
+
+def test_reference(case: Case, judge: Callable[..., None]) -> None:
+    judge(case, ITEMS, EXCUSES)
