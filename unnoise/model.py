@@ -74,7 +74,8 @@ class Model:
         self.domain = domain if facts is None else domain.with_facts(facts)
         self.codec: Codec = recipe.build("codec")
         network = recipe.build("network", shape=self.codec.shape(self.domain.shape), conds=self.domain.conds)
-        schedule, predict, level = (recipe.build(section) for section in ("schedule", "prediction", "level"))
+        schedule = recipe.build("schedule")
+        predict, level = recipe.build("prediction", schedule=schedule), recipe.build("level")
         try:
             self.denoiser = Denoiser(network, schedule, predict, level, self.domain.project)
         except ValueError as error:

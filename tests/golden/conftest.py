@@ -14,7 +14,6 @@ import pytest
 
 from . import harness, table
 
-
 ABSENT = "not in this folder"
 VERDICTS = pytest.StashKey[list[harness.Verdict]]()
 

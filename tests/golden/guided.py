@@ -204,7 +204,7 @@ def step(case: Case, schedule: Discrete, row: int) -> dict[str, Tensor]:
 
 
 class Toy(nn.Module):
-    """a x + b' sin(w level + c' x), and where it learns a variance b cos(2 x + w level)."""
+    """The references' toy model: a x + 0.2 sin(w level + 3 x), and where it learns a variance b cos(2 x + w level)."""
 
     def __init__(self, a: float, w: float, b: float | None = None) -> None:
         super().__init__()

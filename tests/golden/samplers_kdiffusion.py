@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import torch
@@ -92,7 +93,7 @@ def grids(case: Case) -> dict[str, Result]:
     rules = {
         "karras": (exploding, Karras(params["rho"])),
         "exponential": (exploding, LogSNR()),
-        "polyexponential": (exploding, PolyExponential()),
+        "polyexponential": (exploding, PolyExponential(exponent(case.outputs["polyexponential"][:-1]))),
         "vp": (vp, Uniform()),
     }
     found: dict[str, Result] = {}
@@ -100,6 +101,13 @@ def grids(case: Case) -> dict[str, Result]:
         alpha, sigma = schedule(torch.tensor(list(rule(schedule, params["n"])), dtype=torch.float64))
         found[name] = torch.cat([sigma / alpha, torch.zeros(1, dtype=torch.float64)])
     return found
+
+
+def exponent(sigmas: Tensor) -> float:
+    """The power of a polyexponential grid, which the description does not state, from its second value."""
+    logs = sigmas.log()
+    share = (logs[1] - logs[-1]) / (logs[0] - logs[-1])
+    return float(share.log()) / math.log(1 - 1 / (len(sigmas) - 1))
 
 
 def split(case: Case) -> dict[str, Result]:

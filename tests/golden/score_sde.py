@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -223,16 +224,17 @@ def correct(case: Case, x: Tensor, t: Tensor, noises: list[Tensor]) -> tuple[Ten
     return stir(case, x, t, noises, "norms")
 
 
-def stir(case: Case, x: Tensor, t: Tensor, noises: list[Tensor], rule: str) -> tuple[Tensor, Tensor]:
+def stir(case: Case, x: Tensor, t: Tensor, noises: list[Tensor], rule: Literal["norms", "sigma"]) -> tuple[Tensor, Tensor]:
     corrector = Langevin(case.params["snr"], 1, rule, "batch")
     exact, sigma = data(case, continuous(case)), continuous(case)(t)[1]
-    kept = (1 - table(case).betas[(t * (size(case) - 1)).long()]) if case.params["sde"] == "vp" else torch.ones_like(t)
-    # Its level at every row's own time: what is added to x at this level is the answer itself, the score.
-    here = Level(float(t[0]), 0.0, 1.0, sigma if len(t) > 1 else float(sigma), kept if len(t) > 1 else float(kept))
-    scores = Scored(Sigmas([1.0, 2.0]), lambda x: exact.score(x, t) - x)  # at sigma = alpha = 1: x + score - x
+    chain = table(case)
+    kept = 1 - chain.betas[(t * (size(case) - 1)).long()] if isinstance(chain, Discrete) else torch.ones_like(t)
+    # Rows at times of their own: the score is put as that of a denoiser at alpha = sigma = 1, its level in the kept share alone.
+    scores = Scored(Sigmas([1.0, 2.0]), lambda x: exact.score(x, t))
+    here: Any = Level(0.5, -1.0, 1.0, float(sigma[0]), kept if rule == "norms" else float(kept[0]))
 
     def once(x: Tensor, noise: Tensor) -> Tensor:
-        return corrector(Walk(scores, None, stored([noise]), [0.5], None), x, here._replace(t=0.5))
+        return corrector(Walk(scores, None, stored([noise]), [0.5], None), x, here)
 
     for noise in noises:
         before, x = x, once(x, noise)

@@ -17,7 +17,7 @@ from unnoise.times import Given, Karras
 from .harness import Case, Result, stored, within
 
 CLASSES = 2  # component k is of class k mod 2
-STEPS = 600  # of a walk that stands for the solution of its equation
+STEPS = 800  # of a walk that stands for the solution of its equation
 
 
 def noising(case: Case) -> tuple[schedule.Schedule, float]:

@@ -86,9 +86,8 @@ class Mixture(Exact):
         share, means = self._log_parts(seen, noisy, cond).softmax(1), self._means(seen, noisy, alpha)
         within = (sigma**2)[..., None] * self.values / noisy
         off = means - torch.einsum("bk,bkd->bd", share, means)[:, None]
-        return torch.einsum("bk,kde,bke,kfe->bdf", share, self.vectors, within, self.vectors) + torch.einsum(
-            "bk,bkd,bkf->bdf", share, off, off
-        )
+        parts = torch.einsum("kde,bke,kfe->bkdf", self.vectors, within, self.vectors) + off[..., None] * off[:, :, None]
+        return torch.einsum("bk,bkdf->bdf", share, parts)
 
     def log_prob(self, x_t: Tensor, t: Time, cond: Cond | None = None) -> Tensor:
         """log p_t(x_t), (B,), in nats; given the label where there is one."""
