@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 INK, MUTED, ACCENT, RULE = "#010101", "#020202", "#030303", "#040404"  # stand for the page's variables
 VARIABLES = {INK: "--ink", MUTED: "--muted", ACCENT: "--accent", RULE: "--rule"}
 LARGEST = 160  # side of a picture in the page
+SMOOTHED = 16  # smaller ones are drawn smoothed
 STYLE: Any = {
     "svg.fonttype": "none", "font.size": 9, "text.color": INK, "axes.labelcolor": MUTED, "axes.edgecolor": RULE,
     "axes.titlesize": 9, "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False,
@@ -48,7 +49,9 @@ def tile(domain: Domain, x: Tensor, alt: str) -> str:
     pixels = max(image.size) < 96 or image.mode not in ("L", "RGB")  # every value as it is
     image.save(file, "PNG" if pixels else "JPEG", optimize=True, quality=90)
     text = base64.b64encode(file.getvalue()).decode()
-    kind, attribute = ("png", ' class="pixels"') if pixels else ("jpeg", "")
+    # A few pixels are a pattern of squares to the eye until the browser smooths them.
+    attribute = ' class="pixels"' if pixels and max(image.size) >= SMOOTHED else ""
+    kind = "png" if pixels else "jpeg"
     return f'<img{attribute} alt="{escape(alt)}" src="data:image/{kind};base64,{text}">'
 
 

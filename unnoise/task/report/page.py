@@ -54,6 +54,7 @@ def page(
         network=" ".join(model.recipe.members("network")),
         labelled=pictures and walks.asked is not None,
         samples=[(row, Markup(tiles)) for row, tiles in _samples(model, real, walks)] if pictures else [],
+        reals=[Markup(one) for one in _reals(model, real)] if pictures else [],
         clouds=[Markup(tile(model.domain, x[:CLOUD], "points")) for x in (real.train["x"], walks.x)] if points else [],
         film=[{"t": f.t, "x": _column(model, f.x), "x0": _column(model, f.x0)} for f in walks.film] if look else [],
         forward=_forward(model, real) if look else [],
@@ -84,6 +85,16 @@ def _samples(model: Model, real: Real, walks: Walks) -> list[tuple[str, str]]:
     return [
         (name, "".join(tile(model.domain, x, f"sample {name}") for x in some)) for name, some in zip(names, rows, strict=True)
     ]
+
+
+def _reals(model: Model, real: Real) -> list[str]:
+    """Twenty training items: with classes two rows that hold one of each, else any."""
+    x = real.train["x"][:20]
+    if real.label and real.classes:
+        pictures, labels = real.labelled(real.train)
+        each = [pictures[labels == i][:2] for i in range(min(len(real.classes), 10))]
+        x = torch.cat([torch.cat([some[row : row + 1] for some in each]) for row in range(2)])
+    return [tile(model.domain, one, "real") for one in x]
 
 
 def _column(model: Model, x: torch.Tensor) -> list[Any]:
