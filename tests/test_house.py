@@ -25,7 +25,9 @@ FLOORS = [
     {"cli", "serve"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-SIDEWAYS = {("codec", "nn"), ("metric", "nn"), ("level", "schedule"), ("prediction", "schedule"), ("sampler", "times")}
+SIDEWAYS = {
+    ("codec", "nn"), ("metric", "nn"), ("level", "schedule"), ("prediction", "schedule"), ("sampler", "times"), ("likelihood", "loss"),
+}  # fmt: skip
 HEAVY = {"PIL", "matplotlib", "tensorboard", "tifffile", "imagecodecs", "scipy", "pydantic", "rich", "jinja2", "sklearn"}
 MODULES = [module.name for module in pkgutil.walk_packages([str(ROOT)], "unnoise.")]
 

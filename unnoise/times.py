@@ -10,8 +10,9 @@ from __future__ import annotations
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -39,7 +40,7 @@ class Given(Sequence[float]):
         object.__setattr__(self, "values", tuple(float(t) for t in self.values))
         if not self.values:
             raise ValueError("a walk needs at least one time")
-        if not (0 <= self.values[-1] and self.values[0] <= 1 and all(a > b for a, b in zip(self, self[1:], strict=False))):
+        if not (self.values[-1] >= 0 and self.values[0] <= 1 and all(a > b for a, b in itertools.pairwise(self))):
             raise ValueError(f"times must fall strictly within [0, 1], given {[round(t, 6) for t in self.values[:8]]}")
 
     def __getitem__(self, k):  # type: ignore[no-untyped-def]
@@ -184,8 +185,9 @@ class Tabled(Times):
         Raises:
             ValueError: If the schedule has no table, or the rule asks for more entries than it has.
         """
+        name = type(self).__name__
         if not isinstance(schedule, Table):
-            raise ValueError(f"{type(self).__name__} chooses entries of a table, given {schedule!r}; use Uniform, LogSNR or Karras")
+            raise ValueError(f"{name} chooses entries of a table, given {schedule!r}; use Uniform, LogSNR or Karras")
         size = len(schedule)
         if not 1 <= n <= size:
             raise ValueError(f"steps: 1 to {size} are expected on a table of {size}, given {n}")
@@ -201,7 +203,7 @@ class Leading(Tabled):
 
     Args:
         offset: The first entry, 1 in some published models.
-        spare: Count a place more, and drop the entry nearest to data: the spacing of walks that end by a step to it (DPM-Solver's).
+        spare: Count a place more, and drop the entry nearest to data: the spacing of walks that step on to data (DPM-Solver's).
 
     Reference: Lin et al., Common Diffusion Noise Schedules and Sample Steps are Flawed, 2023, table 2. arXiv:2305.08891
     """
@@ -306,6 +308,84 @@ class Listed(Tabled):
         return self.listed
 
 
+@dataclass(frozen=True)
+class Auto(Spaced):
+    """Evenly spaced in the turns that walks take, which lie where noise and signal of unit variance are of like size.
+
+        density over lam = log(alpha / sigma):  sigmoid((lam - low) / rise) sigmoid((high - lam) / fall)
+
+    It asks the schedule alone how much of its range is before, within and after these turns: steps where nothing is
+    seen yet are few and large whether the noise begins at 10 or at 10,000, and so are those where only grain is left. Where
+    `LogSNR` wins (noise of moderate range) it is close to that, where `Uniform` does (cosine) close to that.
+
+    Args:
+        low, rise: Where the density has risen to half on the noisy side, and how fast.
+        high, fall: The same on the clean side.
+    """
+
+    low: float = -2.0
+    rise: float = 1.0
+    high: float = 2.0
+    fall: float = 1.5
+
+    def at(self, schedule: Schedule, u: torch.Tensor) -> torch.Tensor:
+        first, last = (-_log_ratio_ends(schedule)).tolist()
+        lam = torch.linspace(first, last, 2**12 + 1, dtype=torch.float64)
+        density = ((lam - self.low) / self.rise).sigmoid() * ((self.high - lam) / self.fall).sigmoid()
+        mass = torch.cat([torch.zeros_like(lam[:1]), ((density[1:] + density[:-1]) / 2).cumsum(0)])
+        return schedule.time(2 * _interpolate(u * mass[-1], mass, lam))
+
+
+@dataclass(frozen=True)
+class FittedWalk(Given):
+    """The times of one walk with the weights of its steps (see `sampler.Fitted`); the last is where the walk has ended.
+
+    Args:
+        weights: A row for each step, of the velocities, newest first.
+    """
+
+    weights: tuple[tuple[float, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.weights) != len(self.values) - 1 or not all(0 < len(row) <= k + 1 for k, row in enumerate(self.weights)):
+            raise ValueError(f"a fitted walk of {len(self.values)} times needs {len(self.values) - 1} rows of weights, row k of k + 1 at most")
+
+    @property
+    def memory(self) -> int:
+        """How many past velocities its steps look back on."""
+        return max(len(row) for row in self.weights) - 1
+
+
+@dataclass(frozen=True)
+class Fitted(Times):
+    """Walks that were fitted to one model, for some numbers of steps; for any other number another rule's times.
+
+    `unnoise tune` writes it into a run. It needs `sampler.Fitted`, which follows the weights too; another sampler takes the times
+    of a fitted walk as they are.
+
+    Args:
+        walks: Number of steps -> `times`, one more than that, and `weights`, a row a step.
+        otherwise: The rule for other numbers of steps.
+    """
+
+    walks: Mapping[str, Mapping[str, Sequence[Any]]]
+    otherwise: Times = field(default_factory=Auto)
+
+    def __call__(self, schedule: Schedule, n: int) -> Given:
+        walk = self.walks.get(str(n))
+        if walk is None:
+            return self.otherwise(schedule, n)
+        return FittedWalk(tuple(walk["times"]), True, tuple(tuple(row) for row in walk["weights"]))
+
+
+def _interpolate(at: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """y at the places `at`, linear between the points (x, y); x rises."""
+    right = torch.searchsorted(x, at).clamp(1, len(x) - 1)
+    share = (at - x[right - 1]) / (x[right] - x[right - 1])
+    return torch.lerp(y[right - 1], y[right], share)
+
+
 def _log_ratio_ends(schedule: Schedule) -> torch.Tensor:
     """log(sigma / alpha) at t = 1, bounded, and at t_min."""
     ends = torch.tensor([1.0, schedule.t_min], dtype=torch.float64)
@@ -313,8 +393,11 @@ def _log_ratio_ends(schedule: Schedule) -> torch.Tensor:
 
 
 __all__ = [
+    "Auto",
     "Beta",
     "Final",
+    "Fitted",
+    "FittedWalk",
     "Given",
     "Karras",
     "Leading",

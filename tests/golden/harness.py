@@ -24,8 +24,6 @@ DEFAULT = Path(__file__).parents[2] / "../shared/goldens"
 
 # Items of rooms that are not built yet: counted apart, never as passed.
 LATER = {
-    "guided_losses": "losses in bits",
-    "guided_resampler": "law of training times by loss",
     "guided_unet": "networks",
     "guided_classifier_guidance": "networks",
     "diffusers_unet2d_cifar": "networks",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,16 +26,16 @@ PREDICTIONS = {"pred_noise": prediction.eps, "pred_x0": prediction.x0, "pred_v":
 
 
 class Drawn:
-    """Randomness that gives one stored draw."""
+    """Randomness that gives stored draws, by purpose."""
 
-    def __init__(self, noise: Tensor) -> None:
-        self.noise = noise
+    def __init__(self, **draws: Tensor) -> None:
+        self.draws = draws
 
     def to(self, device: torch.device) -> Drawn:
         return self
 
-    def normal(self, *unused: object, **also: object) -> Tensor:
-        return self.noise
+    def normal(self, shape: object, purpose: str, **also: object) -> Tensor:
+        return self.draws[purpose]
 
 
 def lucidrains(case: Case) -> Mapping[str, Result]:
@@ -56,13 +58,16 @@ def training(case: Case, denoiser: Denoiser, schedule: Discrete) -> Mapping[str,
     c_out = denoiser.predict(*every)[1]
     # Its weights of the error of each prediction are one weight of the error of x0.
     objective = Denoising(MinSNR(case.params["gamma"]) if case.params["min_snr"] else snr)
+    shared = replace(objective, offset=case.params["offset_noise_strength"])
+    drawn: Any = Drawn(eps=noise, offset=expand(case.inputs["offset_noise"], x0))
     return {
         "v": alpha * noise - sigma * x0,
         "pred_x0_clipped": clipped,
         "pred_noise_clipped": (x_t - alpha * clipped) / sigma,
         "posterior_log_variance_clipped": (small**2).clamp(min=1e-20).log(),
         "loss_weight": objective.weight(*every, c_out) * c_out**2,  # of the squared error of the network's output
-        "loss": objective.at(denoiser, {"x": x0}, t, Drawn(noise)),  # type: ignore[arg-type]
+        "loss": objective.at(denoiser, {"x": x0}, t, drawn),
+        "loss_offset": shared.at(denoiser, {"x": x0}, t, drawn),
     }
 
 

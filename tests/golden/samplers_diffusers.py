@@ -6,6 +6,7 @@ sigma linear), the same is told here through the denoiser's `level`: the sampler
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -18,8 +19,21 @@ from unnoise import prediction, times
 from unnoise.denoiser import Denoise, Denoiser
 from unnoise.guidance import Clip, Guided
 from unnoise.sampler import (
-    DDIM, DEIS, DPM2, LMS, PNDM, UniPC,
-    Ancestral, DPMpp2M, DPMpp3M, DPMSolver, Euler, Heun, Renoise, Sampler, Singlestep,
+    DDIM,
+    DEIS,
+    DPM2,
+    LMS,
+    PNDM,
+    Ancestral,
+    DPMpp2M,
+    DPMpp3M,
+    DPMSolver,
+    Euler,
+    Heun,
+    Renoise,
+    Sampler,
+    Singlestep,
+    UniPC,
 )  # fmt: skip
 from unnoise.schedule import EDM, CosineBetas, Discrete, Flow, Schedule, ZeroSNR
 from unnoise.tensor import expand
@@ -58,7 +72,8 @@ class Toy(nn.Module):
     def __init__(self, case: Case, schedule: Schedule, variance: bool = False) -> None:
         super().__init__()
         self.case, self.schedule = case, schedule
-        self.sign = -1.0 if "EDM" in case.params["scheduler"] and arguments(case).get("prediction_type") == "v_prediction" else 1.0
+        turned = "EDM" in case.params["scheduler"] and arguments(case).get("prediction_type") == "v_prediction"
+        self.sign = -1.0 if turned else 1.0
         self.prediction = forms(case)
         self.variance = variance
         self.said: list[Tensor] = []
@@ -188,7 +203,7 @@ def results(
 
 
 def grid(case: Case, schedule: Schedule, walk: Sequence[float]) -> Tensor:
-    """sigma / alpha of the walk, each but the first twice where a step evaluates twice, and the end as often as the reference has it."""
+    """sigma / alpha of the walk, each but the first twice where a step evaluates twice; the end as often as in the reference."""
     alpha, sigma = schedule(torch.tensor(list(walk), dtype=torch.float64))
     ratio = sigma if isinstance(schedule, Flow) else sigma / alpha
     if "Heun" in case.params["scheduler"] or "KDPM2" in case.params["scheduler"]:
@@ -205,7 +220,7 @@ def strays(params: Mapping[str, Any]) -> bool:
         return False
     schedule, n = table(keys), params["num_inference_steps"]
     entries = [round(t * len(schedule)) - 1 for t in rule(name, keys, schedule, n)(schedule, n)]
-    return any(a - b != len(schedule) // n for a, b in zip(entries, entries[1:], strict=False))
+    return any(a - b != len(schedule) // n for a, b in itertools.pairwise(entries))
 
 
 def prepare(case: Case) -> tuple[Schedule, Sampler, Sequence[float], list[float], list[float]]:
@@ -234,7 +249,8 @@ def on_table(case: Case, sampler: Sampler) -> tuple[Schedule, Sampler, Sequence[
     walk = chosen(schedule, n)
     entries = [t * size - 1 for t in walk]
     if isinstance(chosen, times.Spaced):
-        rounds = not keys.get("use_exponential_sigmas") and (keys.get("beta_schedule") != "squaredcos_cap_v2" or "DPM" not in name)
+        cosine = keys.get("beta_schedule") == "squaredcos_cap_v2" and "DPM" in name
+        rounds = not keys.get("use_exponential_sigmas") and not cosine
         if name in SPARE:
             entries = [float(math.floor(entry + rounds / 2 + 1e-9)) for entry in entries]
         elif "KDPM2" in name and keys.get("use_karras_sigmas"):
@@ -308,7 +324,7 @@ def spread(sampler: Sampler, schedule: Schedule, walk: Sequence[float], entries:
     if isinstance(sampler, PNDM) and sampler.warmup == "heun":
         return [*entries[:2], *entries[1:]]
     if isinstance(sampler, PNDM) and sampler.warmup == "runge_kutta":
-        warm: Iterator[list[float]] = ([a, (a + b) / 2, (a + b) / 2, b] for a, b in zip(entries[:3], entries[1:], strict=False))
+        warm: Iterator[list[float]] = ([a, (a + b) / 2, (a + b) / 2, b] for a, b in itertools.pairwise(entries[:4]))
         return [*(entry for block in warm for entry in block), *entries[3:]]
     return list(entries)
 
@@ -355,7 +371,7 @@ def samplers(name: str, keys: Mapping[str, Any], n: int) -> Sampler:
         many = DPMpp2M if order == 2 else partial(DPMpp3M, halved=True)
         return many(eta=eta, rule=kind or "midpoint", lower=lower)  # type: ignore[operator]
     if name == "FlowMatchEulerDiscreteScheduler":
-        return Renoise() if keys.get("stochastic_sampling") else Euler()
+        return Renoise() if keys.get("stochastic_sampling") else Euler(along="t")
     return {
         "FlowMatchHeunDiscreteScheduler": Heun(along="t"),
         "EulerAncestralDiscreteScheduler": DDIM(1.0),

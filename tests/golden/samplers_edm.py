@@ -11,8 +11,8 @@ from torch import Tensor
 
 from unnoise.prediction import Coefficients, edm, eps
 from unnoise.sampler import Euler, Heun, Sampler
-from unnoise.schedule import VP, CosineBetas, Schedule
 from unnoise.schedule import EDM as Grid
+from unnoise.schedule import VP, CosineBetas, Schedule
 
 from .harness import Case, Result, along
 from .samplers_mixture import Exact, by_step, exploding, walk_of
@@ -80,8 +80,7 @@ def precondition(case: Case) -> dict[str, Result]:
 def follow(case: Case, member: Sampler, schedule: Schedule, sigmas: Tensor) -> dict[str, Result]:
     times = walk_of(schedule, torch.cat([sigmas, torch.zeros(1, dtype=torch.float64)]))
     denoiser = Exact(case, schedule)
-    alpha, sigma = (float(part) for part in schedule(torch.tensor(times[0], dtype=torch.float64)))
-    x = case.inputs["latents"] * sigma
+    x = case.inputs["latents"] * float(schedule(torch.tensor(times[0], dtype=torch.float64))[1])
     end = member(denoiser, x, times, rng=by_step(times, case.inputs["noises"]))
     return {"sample": along(end), "denoiser_inputs": along(torch.stack(denoiser.asked))}
 
@@ -127,5 +126,5 @@ def ablation(case: Case) -> dict[str, Result]:
     top = ROOM * float(sigmas[0])
     schedule = {"vp": vp, "ve": Root(top), "linear": exploding(top)}[params["schedule"]]
     heun = params["solver"] == "heun"
-    member = Heun(**churn(params), along="t", reach=params["alpha"]) if heun else Euler(**churn(params))
+    member = Heun(**churn(params), along="t", reach=params["alpha"]) if heun else Euler(**churn(params), along="t")
     return follow(case, member, schedule, sigmas)

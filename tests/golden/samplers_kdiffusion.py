@@ -11,7 +11,18 @@ from torch import Tensor, nn
 from unnoise.denoiser import Denoiser
 from unnoise.prediction import edm
 from unnoise.sampler import (
-    DDIM, DPM2, LMS, Adaptive, DPMpp2M, DPMpp2S, DPMpp3M, DPMppSDE, Euler, Heun, Sampler, Singlestep,
+    DDIM,
+    DPM2,
+    LMS,
+    Adaptive,
+    DPMpp2M,
+    DPMpp2S,
+    DPMpp3M,
+    DPMppSDE,
+    Euler,
+    Heun,
+    Sampler,
+    Singlestep,
 )  # fmt: skip
 from unnoise.schedule import VE, VP, ScaledLinearBetas
 from unnoise.times import Given, Karras, Linspace, LogSNR, PolyExponential, Uniform
@@ -76,7 +87,8 @@ def between(case: Case) -> dict[str, Result]:
         sampler = Adaptive(params["order"], params["rtol"], params["atol"], norm="batch")
         *_, last = sampler.walk(denoise, x, walk_of(schedule, ends))
         assert last.nfe == params["info"]["nfe"]
-        return {"sample": along(last.x), "states": along(torch.stack([*denoise.asked[params["order"] :: params["order"]], last.x]))}
+        each = params["order"]
+        return {"sample": along(last.x), "states": along(torch.stack([*denoise.asked[each::each], last.x]))}
     n = params["n"]
     blocks = [3] * (n // 3 - 1) + [2, 1] if n % 3 == 0 else [3] * (n // 3) + [n % 3]
     shares = [(i + j / size) / len(blocks) for i, size in enumerate(blocks) for j in range(size)] + [1.0]

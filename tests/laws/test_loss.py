@@ -11,7 +11,24 @@ from torch import Tensor, nn
 
 from unnoise import loss, prediction
 from unnoise.denoiser import Denoiser, Gaussian
-from unnoise.loss import Denoising, Law, LogitNormal, LogNormal, MinSNR, Stratified, Uniform, Weight
+from unnoise.loss import EDM as EDMWeight
+from unnoise.loss import (
+    P2,
+    Denoising,
+    Huber,
+    Importance,
+    Law,
+    LogitNormal,
+    LogNormal,
+    MinSNR,
+    Sigmoid,
+    SoftMinSNR,
+    Stratified,
+    Uniform,
+    Weight,
+    absolute,
+    square,
+)
 from unnoise.prediction import Prediction
 from unnoise.schedule import EDM, VE, VP, Cosine, Flow, LinearBetas, QuadraticBetas, Schedule
 from unnoise.tensor import Cond, Rng, expand
@@ -19,8 +36,10 @@ from unnoise.tensor import Cond, Rng, expand
 PREDICTIONS: dict[str, Prediction] = {
     name: member for name in prediction.__all__ if not isinstance(member := getattr(prediction, name), type)
 }
-WEIGHTS: list[Weight] = [loss.snr, loss.one, loss.snr_plus_one, MinSNR()]
-LAWS: list[Law] = [Uniform(), Stratified(), LogNormal(), LogitNormal()]
+WEIGHTS: list[Weight] = [
+    loss.snr, loss.one, loss.snr_plus_one, loss.score, MinSNR(), SoftMinSNR(), P2(0.5), EDMWeight(), Sigmoid(),
+]  # fmt: skip
+LAWS: list[Law] = [Uniform(), Stratified(), LogNormal(), LogitNormal(), Importance(100)]
 SCHEDULES = [VP(), VE(), Cosine(), Flow(), EDM(), LinearBetas(100)]
 X = Rng(range(6)).normal((3, 2), "x", dtype=torch.float64)
 T = torch.tensor([0.02, 0.2, 0.4, 0.6, 0.8, 0.97], dtype=torch.float64)
@@ -46,8 +65,11 @@ def test_the_loss_is_that_of_the_denoiser_whatever_it_predicts(name: str, weight
     schedule = VP()
     model = Denoiser(Same(PREDICTIONS[name], schedule, T), schedule, PREDICTIONS[name])
     other = Denoiser(Same(prediction.x0, schedule, T), schedule, prediction.x0)
-    found, expected = (Denoising(weight).at(m, {"x": X}, T, Rng(range(6))) for m in (model, other))
-    assert found.shape == (6,) and torch.allclose(found, expected, rtol=1e-8)
+    for error in (square, absolute, Huber(0.3)):
+        for per in ("t", "log_snr"):
+            objective = Denoising(weight, error=error, per=per)
+            found, expected = (objective.at(m, {"x": X}, T, Rng(range(6))) for m in (model, other))
+            assert found.shape == (6,) and torch.allclose(found, expected, rtol=1e-8)
 
 
 @pytest.mark.parametrize("name", PREDICTIONS)
@@ -65,7 +87,19 @@ def test_the_default_weight_is_the_plain_error_of_the_prediction(name: str) -> N
 def test_weights_by_hand() -> None:
     """alpha = 0.6, sigma = 0.8: SNR = 9 / 16."""
     alpha, sigma, c_out = (torch.tensor([value]) for value in (0.6, 0.8, 0.5))
-    expected = {loss.plain: 4.0, loss.snr: 0.5625, loss.one: 1.0, loss.snr_plus_one: 1.5625, MinSNR(): 0.5625, MinSNR(0.1): 0.1}
+    expected: dict[Weight, float] = {
+        loss.plain: 4.0,
+        loss.snr: 0.5625,
+        loss.one: 1.0,
+        loss.snr_plus_one: 1.5625,
+        loss.score: 0.36 / 0.4096,
+        MinSNR(): 0.5625,
+        MinSNR(0.1): 0.1,
+        SoftMinSNR(0.5): 0.28125 / 1.0625,
+        P2(1.0, 2.0): 0.5625 / 2.5625,
+        EDMWeight(0.5): 4.5625,
+        Sigmoid(math.log(0.5625)): 0.28125,
+    }
     for weight, value in expected.items():
         assert weight(alpha, sigma, c_out).item() == pytest.approx(value)
 
@@ -125,3 +159,9 @@ def test_normal_laws_have_their_quantiles() -> None:
     u = LogitNormal(0.5, 0.8)(VE(), rng).logit()
     assert float(u.median()) == pytest.approx(0.5, abs=0.03) and float(u.std()) == pytest.approx(0.8, abs=0.02)
     assert math.isfinite(float(u.max()))
+
+
+def test_errors_by_hand() -> None:
+    d = torch.tensor([-3.0, -0.5, 0.0, 1.0])
+    assert square(d).tolist() == [9, 0.25, 0, 1] and absolute(d).tolist() == [3, 0.5, 0, 1]
+    assert Huber(1.0)(d).tolist() == [5, 0.25, 0, 1] and torch.equal(Huber(10.0)(d), d**2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 
 from unnoise import network
 from unnoise.condition import Condition, Conditions, nulls
-from unnoise.network import MLP, UNet
+from unnoise.network import MLP, Classifier, DiT, NCSNpp, UNet
+from unnoise.nn import Double, Fir, Halve, assembled, patches, positions
 
 SHAPE = (3, 8, 12)
 CONDS = {
@@ -30,17 +32,37 @@ def mlp(shape: tuple[int, ...], conds: Conditions | None = None, **options: obje
     return MLP(shape, conds, **{"width": 16, "depth": 2} | options)
 
 
+def ncsnpp(shape: tuple[int, ...], conds: Conditions | None = None, **options: object) -> nn.Module:
+    return NCSNpp(shape, conds, **{"width": 8, "multipliers": (1, 2), "blocks": 1} | options)
+
+
+def dit(shape: tuple[int, ...], conds: Conditions | None = None, **options: object) -> nn.Module:
+    return DiT(shape, conds, **{"width": 16, "depth": 2, "heads": 2} | options)
+
+
 CASES: dict[str, list[Make]] = {
     "UNet": [
         unet,
         lambda *a, **k: unet(*a, **k, embedding="add", resample="conv_right", heads=1, features="sin cos"),
         lambda *a, **k: unet(*a, **k, resample="residual", attention=(0, 1), zero_init=False, features="fourier"),
-        lambda *a, **k: unet(*a, **k, resample="pool", recompute=True, groups=2, attention=()),
+        lambda *a, **k: unet(*a, **k, resample="pool", recompute=True, groups=2, attention=(), middle=False),
+        lambda *a, **k: unet(*a, **k, multipliers=(0.5, 1, 1), dim=12, width=16),
     ],
+    "NCSNpp": [
+        ncsnpp,
+        lambda *a, **k: ncsnpp(*a, **k, features="fourier", noise=2, inputs="residual", taps=(1, 3, 3, 1)),
+        lambda *a, **k: ncsnpp(*a, **k, inputs="skip", outputs="skip", taps=(1, 3, 3, 1), zero_init=False),
+        lambda *a, **k: ncsnpp(*a, **k, multipliers=(1, 1, 2), inputs="residual", outputs="skip"),
+    ],
+    "DiT": [dit, lambda *a, **k: dit(*a, **k, patch=3, features="cos sin endpoint", embeddings=2, ratio=2.5)],
     "MLP": [mlp, lambda *a, **k: mlp(*a, **k, features="fourier")],
 }
-MEMBERS = [pytest.param(make, id=f"{name}-{i}") for name in network.__all__ for i, make in enumerate(CASES[name])]
+MEMBERS = [pytest.param(make, id=f"{name}-{i}") for name in CASES for i, make in enumerate(CASES[name])]
 every = pytest.mark.parametrize("make", MEMBERS)
+
+
+def test_every_network_is_here() -> None:
+    assert set(CASES) | {"Classifier"} == set(network.__all__)
 
 
 def awake(net: nn.Module) -> nn.Module:
@@ -149,7 +171,7 @@ def test_state_dict_round_trip_and_inputs_untouched(make: Make) -> None:
         assert torch.equal(old.nan_to_num(9.0), new.nan_to_num(9.0))
 
 
-@every
+@pytest.mark.parametrize("make", MEMBERS[::2])  # seconds each
 def test_one_graph_without_breaks(make: Make) -> None:
     if make(SHAPE).__dict__.get("recompute"):
         pytest.skip("checkpointed blocks are compiled one by one")
@@ -175,7 +197,7 @@ def test_other_routes_and_unknown_conditions_are_refused(make: Make) -> None:
     with pytest.raises(ValueError, match="no condition 'lable'; did you mean 'label'"):
         make(SHAPE, CONDS)(torch.zeros(1, *SHAPE), torch.zeros(1), {"lable": torch.zeros(1)})
     with pytest.raises(ValueError, match="no level features 'sine'"):
-        (unet if make in CASES["UNet"] else mlp)(SHAPE, features="sine")
+        {"UNet": unet, "MLP": mlp, "NCSNpp": ncsnpp, "DiT": dit}[type(make(SHAPE)).__name__](SHAPE, features="sine")
 
 
 @pytest.mark.parametrize(
@@ -193,26 +215,81 @@ def test_unet_refuses_what_does_not_fit(options: dict, message: str) -> None:
         unet(SHAPE, **{"multipliers": (1, 1)} | options)
 
 
-def test_unet_is_the_published_one() -> None:
-    """Parameters of DDPM's CIFAR-10 network and of ADM's ImageNet-64 network (whose table of classes has no null)."""
-    classes = {"label": Condition(classes=tuple(map(str, range(1000))))}
-    adm = {"width": 192, "multipliers": (1, 2, 3, 4), "blocks": 3, "attention": (1, 2, 3), "resample": "residual"}
-    ddpm = {"width": 128, "multipliers": (1, 2, 2, 2), "attention": (1,), "heads": 1, "dropout": 0.1}
-    with torch.device("meta"):
-        small = UNet((3, 32, 32), **ddpm, embedding="add", resample="conv_right", features="sin cos", eps=1e-6)
-        large = UNet((3, 64, 64), classes, **adm, variance=True)
-    assert sum(p.numel() for p in small.parameters()) == 35_746_307
-    assert sum(p.numel() for p in large.parameters()) - 4 * 192 == 295_904_454
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ncsnpp(SHAPE, inputs="both"), "inputs 'both'; expected none"),
+        (lambda: ncsnpp(SHAPE, outputs="residual"), "outputs 'residual'; expected none or skip"),
+        (lambda: ncsnpp(SHAPE, taps=(1, 2, 1)), "a filter of 3 taps"),
+        (lambda: ncsnpp((3,)), "this network takes samples of shape"),
+        (lambda: dit(SHAPE, heads=3), "16 channels cannot be split among 3 heads"),
+        (lambda: Classifier(SHAPE, 2, "max"), "pool 'max'; expected attention"),
+        (lambda: Classifier(SHAPE, 2, resample="fir"), "resample 'fir'; expected conv"),
+    ],
+)
+def test_the_others_refuse_what_does_not_fit(make: Callable[[], nn.Module], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
 
 
-@pytest.mark.parametrize("make", [lambda conds: UNet((1, 8, 8), conds, width=8, multipliers=(1,)), lambda conds: MLP((2,), conds, width=16)])
+@pytest.mark.parametrize("shape", [(3, 8, 12), (1, 13), (2, 3, 5, 6)], ids=str)
+@pytest.mark.parametrize("pool", ["attention", "adaptive", "spatial", "spatial_v2"])
+def test_a_classifier_answers_for_each_class_and_sample(pool: str, shape: tuple[int, ...]) -> None:
+    net = awake(Classifier(shape, 5, pool, width=8, multipliers=(0.5, 1), blocks=1))
+    x, level = inputs(3, shape)
+    x.requires_grad_()
+    logits = net(x, level)
+    assert logits.shape == (3, 5) and close(net(x[1:2], level[1:2]), logits[1:2])
+    (gradient,) = torch.autograd.grad(logits.log_softmax(1)[:, 2].sum(), x, retain_graph=True)  # what guidance follows
+    assert gradient.isfinite().all() and all(part.abs().sum() > 0 for part in gradient)
+    logits.square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
+
+
+@pytest.mark.parametrize("spatial", [1, 2, 3])
+@pytest.mark.parametrize("taps", [(1, 1), (1, 3, 3, 1), (1, 5, 10, 10, 5, 1)], ids=str)
+def test_fir_keeps_constants_and_is_halve_and_double_for_two_taps(spatial: int, taps: tuple[int, ...]) -> None:
+    x = inputs(2, (3, *[12] * spatial))[0]
+    down, up = Fir(spatial, taps, up=False).double(), Fir(spatial, taps, up=True).double()
+    inner = (..., *[slice(3, -3)] * spatial)  # zeros beyond the edges are seen near them
+    for made, side in ((down(torch.ones_like(x)), 6), (up(torch.ones_like(x)), 24)):
+        assert made.shape == (2, 3, *[side] * spatial)
+        assert close(made[inner], torch.ones_like(made[inner]))
+    # Doubling is 2^spatial times the adjoint of halving.
+    assert close((up(down(x)) * x).sum(), 2**spatial * down(x).square().sum())
+    if taps == (1, 1):
+        assert close(down(x), Halve()(x)) and close(up(x), Double()(x))
+
+
+@pytest.mark.parametrize("grid", [(6,), (2, 3), (2, 3, 2)], ids=str)
+def test_patches_are_taken_apart_and_put_together(grid: tuple[int, ...]) -> None:
+    x = inputs(2, (3, *(2 * side for side in grid)))[0]
+    tokens = patches(x, 2)
+    assert tokens.shape == (2, math.prod(grid), 2 ** len(grid) * 3) and torch.equal(assembled(tokens, 2, grid), x)
+    corner = x[(..., *[slice(2)] * len(grid))].movedim(1, -1)
+    assert torch.equal(tokens[:, 0], corner.flatten(1))
+    table = positions(grid, 32)
+    assert table.shape == (math.prod(grid), 32) and torch.cdist(table, table).fill_diagonal_(9.0).min() > 0.1
+
+
+@pytest.mark.parametrize("name", ["UNet", "NCSNpp", "DiT"])
+def test_conditions_are_not_confused(name: str) -> None:
+    """Two vectors swapped give another answer."""
+    net = awake({"UNet": unet, "NCSNpp": ncsnpp, "DiT": dit}[name](SHAPE, {"a": Condition(), "b": Condition()}))
+    (x, level), one, two = inputs(1), torch.ones(1).double(), torch.tensor([2.0]).double()
+    assert not close(net(x, level, {"a": one, "b": two}), net(x, level, {"a": two, "b": one}))
+
+
+@pytest.mark.parametrize(
+    "make", [lambda conds: UNet((1, 8, 8), conds, width=8, multipliers=(1,)), lambda conds: MLP((2,), conds, width=16)]
+)
 def test_numbers_are_standardised(make) -> None:
     torch.manual_seed(0)
     plain = make({"year": Condition()})
     far = make({"year": Condition(mean=1950.0, std=20.0)})
     far.load_state_dict(plain.state_dict())
-    for network in (plain, far):
-        for parameter in network.parameters():
+    for net in (plain, far):
+        for parameter in net.parameters():
             torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(parameter.numel()))
     shape = (1, 8, 8) if isinstance(plain, UNet) else (2,)
     x, level, z = torch.randn(3, *shape), torch.rand(3), torch.tensor([-1.0, 0.5, torch.nan])

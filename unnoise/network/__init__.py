@@ -1,6 +1,12 @@
-"""Whole networks: `forward(x, level, cond) -> Tensor` of x's shape, or of twice its channels: learned variance."""
+"""Whole networks: `forward(x, level, cond) -> Tensor` of x's shape, or of twice its channels: learned variance.
 
+A `Classifier` answers log-probabilities of classes instead, and takes no conditions.
+"""
+
+from unnoise.network.classifier import Classifier
+from unnoise.network.dit import DiT
 from unnoise.network.mlp import MLP
+from unnoise.network.ncsnpp import NCSNpp
 from unnoise.network.unet import UNet
 
-__all__ = ["MLP", "UNet"]
+__all__ = ["MLP", "Classifier", "DiT", "NCSNpp", "UNet"]

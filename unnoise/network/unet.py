@@ -1,6 +1,7 @@
 """The U-Net of DDPM, Improved DDPM and ADM.
 
-Symbols at the margin: B batch, C channels of a sample, W width, E = 4 W; `...` stands for (L,), (H, W) or (T, H, W).
+Symbols at the margin: B batch, C channels of a sample, W channels of a level, E of the embedding; `...` stands for (L,), (H, W)
+or (T, H, W).
 """
 
 from __future__ import annotations
@@ -9,25 +10,14 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from unnoise.condition import Conditions, complete
-from unnoise.nn.attention import Attention
-from unnoise.nn.conv import Double, Downsample, Halve, Upsample, conv
+from unnoise.nn.conv import conv, cropped, padded
 from unnoise.nn.embed import Embedding, beside
+from unnoise.nn.levels import Levels
 from unnoise.nn.norm import Norm
-from unnoise.nn.residual import Residual
 from unnoise.tensor import Cond
-
-
-class Chain(nn.ModuleList):
-    """Layers in a row, of which the residual blocks see the embedding."""
-
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        for layer in self:
-            x = layer(x, embedding) if isinstance(layer, Residual) else layer(x)
-        return x
 
 
 class UNet(nn.Module):
@@ -39,16 +29,18 @@ class UNet(nn.Module):
 
     DDPM on CIFAR-10 is `UNet((3, 32, 32), width=128, multipliers=(1, 2, 2, 2), attention=(1,), heads=1, dropout=0.1,
     embedding="add", resample="conv_right", features="sin cos", eps=1e-6)`, 35,746,307 parameters; ADM has
-    `resample="residual"` and heads of width 64.
+    `resample="residual"` and heads of width 64, and for super-resolution the small picture, enlarged, as a condition of
+    route "concat".
 
     Args:
         shape: Of one sample, (C, ...).
         conds: The conditions it takes.
         width: Channels at full size.
-        multipliers: Of the width, one for each level; each level has half the sides of the one before.
+        multipliers: Of the width, one for each level, whole or not; each level has half the sides of the one before.
         blocks: Residual blocks a level on the way down; there is one more on the way up.
         attention: The levels that have attention, by index: 0 is full size, 1 half, -1 the smallest, so that they mean
-            the same for every size and proportion of pictures. The middle, at the smallest size, has it always.
+            the same for every size and proportion of pictures.
+        middle: Attention between the two middle blocks, at the smallest size, too.
         heads: Of attention; None: as many as there are whole `head_width`s in the channels, one at least.
         head_width: Channels of a head, unless `heads` is given.
         dropout: Inside the residual blocks.
@@ -56,7 +48,8 @@ class UNet(nn.Module):
         resample: "conv" halves by convolutions of stride 2, "conv_right" likewise, padded at the right only (DDPM);
             "pool" halves by means and doubles by repeating; "residual" does so inside a residual block (BigGAN, ADM).
         variance: Answer 2 C channels: the prediction, then the learned variance (Improved DDPM).
-        features: Of the level: "cos sin" (ADM), "sin cos" (DDPM) or "fourier". See `nn.Embedding`.
+        features: Of the level: "cos sin" (ADM), "sin cos" (DDPM) or others. See `nn.Embedding`.
+        dim: Of the embedding; None: 4 widths.
         groups: At most so many groups in a norm. None: 32, but of 4 channels or more.
         eps: Of the norms.
         zero_init: Blocks and attention start as the identity.
@@ -75,9 +68,10 @@ class UNet(nn.Module):
         shape: Sequence[int],
         conds: Conditions | None = None,
         width: int = 64,
-        multipliers: Sequence[int] = (1, 2, 2),
+        multipliers: Sequence[float] = (1, 2, 2),
         blocks: int = 2,
         attention: Sequence[int] = (-1,),
+        middle: bool = True,
         heads: int | None = None,
         head_width: int = 64,
         dropout: float = 0.0,
@@ -85,64 +79,43 @@ class UNet(nn.Module):
         resample: str = "conv",
         variance: bool = False,
         features: str = "cos sin",
+        dim: int | None = None,
         groups: int | None = None,
         eps: float = 1e-5,
         zero_init: bool = True,
         recompute: bool = False,
     ) -> None:
         super().__init__()
-        self.conds = dict(conds or {})
-        self.variance = variance
-        self.recompute = recompute
-        self.multiple = 2 ** (len(multipliers) - 1)
-        channels, spatial, levels = shape[0], len(shape) - 1, len(multipliers)
-        _check(shape, self.conds, levels, attention, embedding, resample)
-
-        attended = {level % levels for level in attention}
-        taken = channels + sum(c.shape[0] for c in self.conds.values() if c.route == "concat")
-        E = 4 * width
-
-        def block(c: int, out: int, resize: nn.Module | None = None) -> Residual:
-            return Residual(
-                spatial, c, out, E, embedding == "scale_shift", resize, dropout, groups=groups, eps=eps, zero=zero_init
-            )
-
-        def attend(c: int) -> Attention:
-            return Attention(c, heads or max(1, c // head_width), groups, eps, zero_init)
-
-        def step(c: int, out: int, level: int) -> list[nn.Module]:
-            return [block(c, out), attend(out)] if level in attended else [block(c, out)]
-
-        def smaller(c: int) -> nn.Module:
-            if resample == "pool":
-                return Halve()
-            if resample == "residual":
-                return block(c, c, Halve())
-            return Downsample(spatial, c, padding="right" if resample == "conv_right" else "both")
-
-        def larger(c: int) -> nn.Module:
-            if resample == "pool":
-                return Double()
-            return block(c, c, Double()) if resample == "residual" else Upsample(spatial, c)
-
-        self.embed = Embedding(features, width, E, self.conds)
-        self.stem = conv(spatial, taken, width)
-        self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        c, skips = width, [width]  # the channels now; of each activation on the way down
-        for level, multiplier in enumerate(multipliers):
-            for _ in range(blocks):
-                self.down.append(Chain(step(c, multiplier * width, level)))
-                skips.append(c := multiplier * width)
-            if level < levels - 1:
-                self.down.append(Chain([smaller(c)]))
-                skips.append(c)
-        self.middle = Chain([block(c, c), attend(c), block(c, c)])
-        for level, multiplier in reversed(list(enumerate(multipliers))):
-            for i in range(blocks + 1):
-                layers = step(c + skips.pop(), multiplier * width, level)
-                c = multiplier * width
-                self.up.append(Chain([*layers, larger(c)] if i == blocks and level > 0 else layers))
-        self.out = nn.Sequential(Norm(c, groups, eps), nn.SiLU(), conv(spatial, c, channels * (1 + variance)))
+        check_levels(shape, len(multipliers), attention)
+        check_beside(shape, conds or {})
+        self.shape, self.conds = tuple(shape), dict(conds or {})
+        self.variance, self.recompute = variance, recompute
+        self.widths, self.blocks = [int(multiplier * width) for multiplier in multipliers], blocks
+        first, smallest = self.widths[0], self.widths[-1]
+        levels = Levels(
+            spatial=len(shape) - 1,
+            dim=dim or 4 * width,
+            attention={level % len(multipliers) for level in attention},
+            heads=heads,
+            head_width=head_width,
+            resample=resample,
+            dropout=dropout,
+            embedding=embedding,
+            groups=groups,
+            eps=eps,
+            zero=zero_init,
+        )
+        self.embed = Embedding(features, width, levels.dim, self.conds)
+        self.stem = conv(levels.spatial, taken(shape, self.conds), first)
+        self.down, channels = levels.down(first, self.widths, blocks)
+        self.middle = levels.middle(smallest, middle)
+        self.up = nn.ModuleList()
+        *smaller, last = levels.up(channels, self.widths, blocks)
+        for chains, size in zip(smaller, reversed(self.widths), strict=False):
+            chains[-1].append(levels.larger(size))
+            self.up.extend(chains)
+        self.up.extend(last)
+        self.out = nn.Sequential(Norm(first, groups, eps), nn.SiLU(), conv(levels.spatial, first, shape[0] * (1 + variance)))
         for parameter in self.out[-1].parameters():
             nn.init.zeros_(parameter)
 
@@ -150,20 +123,15 @@ class UNet(nn.Module):
         cond = complete(self.conds, cond, len(x), x.device)
         embedding = self.embed(level, cond)  # (B, E)
         h = torch.cat(beside(x, self.conds, cond), dim=1)  # (B, C + concat, ...)
-        h = self.stem(self.pad(h))  # (B, W, ...)
+        h = self.stem(padded(h, 2 ** (len(self.widths) - 1)))  # (B, W_0, ...)
         skips = [h]
         for chain in self.down:
-            h = self.run(chain, h, embedding)  # (B, m W, ... / 2^level)
+            h = self.run(chain, h, embedding)  # (B, W, ... / 2^level)
             skips.append(h)
         h = self.run(self.middle, h, embedding)
         for chain in self.up:
             h = self.run(chain, torch.cat([h, skips.pop()], dim=1), embedding)
-        h = self.out(h)  # (B, C or 2 C, ...)
-        return h[(..., *(slice(side) for side in x.shape[2:]))]
-
-    def pad(self, x: Tensor) -> Tensor:
-        missing = [-side % self.multiple for side in x.shape[2:]]
-        return F.pad(x, [n for side in reversed(missing) for n in (0, side)]) if any(missing) else x
+        return cropped(self.out(h), x.shape[2:])  # (B, C or 2 C, ...)
 
     def run(self, chain: nn.Module, h: Tensor, embedding: Tensor) -> Tensor:
         if self.recompute and torch.is_grad_enabled():
@@ -171,19 +139,22 @@ class UNet(nn.Module):
         return chain(h, embedding)
 
 
-def _check(shape: Sequence[int], conds: Conditions, levels: int, attention: Sequence[int], embedding: str, resample: str) -> None:
-    """What can be told before anything is built."""
+def taken(shape: Sequence[int], conds: Conditions) -> int:
+    """Channels of x with the conditions of route "concat" beside it."""
+    return shape[0] + sum(condition.shape[0] for condition in conds.values() if condition.route == "concat")
+
+
+def check_levels(shape: Sequence[int], levels: int, attention: Sequence[int]) -> None:
+    """ValueError for samples that are no signals, and for attention at levels that are not there."""
     if len(shape) not in (2, 3, 4):
-        raise ValueError(f"a U-Net takes samples of shape (C, L), (C, H, W) or (C, T, H, W), not {tuple(shape)}")
+        raise ValueError(f"this network takes samples of shape (C, L), (C, H, W) or (C, T, H, W), not {tuple(shape)}")
     for level in attention:
         if not -levels <= level < levels:
             raise ValueError(f"attention at level {level}: expected 0 (full size) to {levels - 1}, or -1 for the last")
-    for option, given, expected in (
-        ("embedding", embedding, ("scale_shift", "add")),
-        ("resample", resample, ("conv", "conv_right", "pool", "residual")),
-    ):
-        if given not in expected:
-            raise ValueError(f"{option} {given!r}; expected {', '.join(expected)}")
+
+
+def check_beside(shape: Sequence[int], conds: Conditions) -> None:
+    """ValueError for a condition of route "concat" that has not the sides of x."""
     for name, condition in conds.items():
         if condition.route == "concat" and (condition.classes or condition.shape[1:] != tuple(shape[1:])):
             raise ValueError(

@@ -1,25 +1,39 @@
 """Blocks that networks and codecs are built of, for signals of one, two or three dimensions."""
 
-from unnoise.nn.attention import Attention
-from unnoise.nn.conv import Double, Downsample, Halve, Upsample, conv
+from unnoise.nn.attention import Attention, AttentionPool, attend, check_heads
+from unnoise.nn.conv import Double, Downsample, Fir, Halve, Upsample, conv, cropped, padded, resampler
 from unnoise.nn.embed import Classes, Embedding, Fourier, Sinusoidal, Values, beside
+from unnoise.nn.levels import Chain, Levels
 from unnoise.nn.norm import AdaptiveNorm, Norm
+from unnoise.nn.patch import assembled, patches, positions
 from unnoise.nn.residual import Residual
 
 __all__ = [
     "AdaptiveNorm",
     "Attention",
+    "AttentionPool",
+    "Chain",
     "Classes",
     "Double",
     "Downsample",
     "Embedding",
+    "Fir",
     "Fourier",
     "Halve",
+    "Levels",
     "Norm",
     "Residual",
     "Sinusoidal",
     "Upsample",
     "Values",
+    "assembled",
+    "attend",
     "beside",
+    "check_heads",
     "conv",
+    "cropped",
+    "padded",
+    "patches",
+    "positions",
+    "resampler",
 ]

@@ -46,7 +46,7 @@ class Sinusoidal(nn.Module):
 
 
 class Fourier(nn.Module):
-    """Cosines and sines of the level, (B,), at random frequencies, (B, dim): for levels of order one, as log sigma.
+    """Sines and cosines of the level, (B,), at random frequencies, (B, dim): for levels of order one, as log sigma.
 
         angle_i = 2 pi level f_i,   f_i ~ N(0, scale^2), drawn once
 
@@ -65,7 +65,7 @@ class Fourier(nn.Module):
 
     def forward(self, level: Tensor) -> Tensor:
         angles = level[:, None] * (2 * math.pi * self.frequencies)  # (B, dim / 2)
-        return torch.cat([angles.cos(), angles.sin()], dim=1)
+        return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 class Classes(nn.Module):
@@ -80,62 +80,85 @@ class Classes(nn.Module):
 
 
 class Values(nn.Module):
-    """Numbers, standardised, each with a flag: (z, 1) where it is given, (0, 0) where it is NaN. (B, *shape) -> (B, dim)."""
+    """Numbers, standardised, each with a flag: (z, 1) where it is given, (0, 0) where it is NaN. (B, *shape) -> (B, dim).
 
-    def __init__(self, condition: Condition, dim: int) -> None:
+    Args:
+        condition: What they are.
+        dim: Of the result.
+        linear: One linear map, for vectors that further layers follow; else two layers.
+    """
+
+    def __init__(self, condition: Condition, dim: int, linear: bool = False) -> None:
         super().__init__()
         self.mean, self.std = condition.mean, condition.std or 1.0
-        self.hidden = nn.Linear(2 * math.prod(condition.shape), dim)
-        self.out = nn.Linear(dim, dim)
+        given = 2 * math.prod(condition.shape)
+        self.hidden = None if linear else nn.Linear(given, dim)
+        self.out = nn.Linear(given if linear else dim, dim)
 
     def forward(self, value: Tensor) -> Tensor:
         value = (value.reshape(len(value), -1) - self.mean) / self.std  # (B, D)
         missing = value.isnan()
-        flagged = torch.cat([torch.where(missing, 0.0, value), (~missing).to(value.dtype)], dim=1)  # (B, 2 D)
-        return self.out(F.silu(self.hidden(flagged.to(self.hidden.weight.dtype))))
+        h = torch.cat([torch.where(missing, 0.0, value), (~missing).to(value.dtype)], dim=1)  # (B, 2 D)
+        h = h.to(self.out.weight.dtype)
+        return self.out(h if self.hidden is None else F.silu(self.hidden(h)))
 
 
 class Embedding(nn.Module):
     """The level through two layers, plus the vector of every condition of route "vector". Returns (B, dim), activated.
 
-        silu(out(silu(hidden(features(level)))) + sum over conditions of embed(condition))
+        late:  silu(out(silu(hidden(features(level)))) + sum over conditions of embed(condition))
+        early: silu(out(silu(hidden(features(level) + sum over conditions of embed(condition)))))
 
     Args:
         features: What is seen of the level: "cos sin" (ADM) or "sin cos" (DDPM), both for levels up to some thousands;
-            "fourier" for levels of the order of one.
+            "cos sin endpoint", with DDPM's frequencies; "fourier" for levels of the order of one.
         width: Number of those features.
         dim: Of the result.
         conds: The network's conditions.
+        early: Where the conditions come in: late is ADM's way, early that of EDM's NCSN++.
 
     Raises:
         ValueError: For other features, or a route that is neither "vector" nor "concat".
     """
 
-    def __init__(self, features: str, width: int, dim: int, conds: Conditions) -> None:
+    def __init__(self, features: str, width: int, dim: int, conds: Conditions, early: bool = False) -> None:
         super().__init__()
         for name, condition in conds.items():
             if condition.route not in ("vector", "concat"):
                 raise ValueError(f"condition {name!r} of route {condition.route!r}: this network takes vector and concat")
-        if features not in ("cos sin", "sin cos", "fourier"):
-            raise ValueError(f'no level features {features!r}; expected "cos sin", "sin cos" or "fourier"')
-        sinusoidal = features != "fourier"
-        self.features = Sinusoidal(width, features, features == "sin cos") if sinusoidal else Fourier(width)
+        self.features = _features(features, width)
         self.hidden = nn.Linear(width, dim)
         self.out = nn.Linear(dim, dim)
+        self.early = early
         self.names = sorted(name for name, condition in conds.items() if condition.route == "vector")
         # A list, in the order of the names: a name such as "type" or "a.b" cannot be a module's.
-        self.conditions = nn.ModuleList(self.embed(conds[name], dim) for name in self.names)
+        self.conditions = nn.ModuleList(self.embed(conds[name], width if early else dim) for name in self.names)
 
-    @staticmethod
-    def embed(condition: Condition, dim: int) -> nn.Module:
-        return Classes(condition.classes, dim) if condition.classes else Values(condition, dim)
+    def embed(self, condition: Condition, dim: int) -> nn.Module:
+        return Classes(condition.classes, dim) if condition.classes else Values(condition, dim, linear=self.early)
 
     def forward(self, level: Tensor, cond: Cond) -> Tensor:
         h = self.features(level).to(self.hidden.weight.dtype)  # (B, width)
+        if self.early:
+            h = self.add(h, cond)
         h = self.out(F.silu(self.hidden(h)))  # (B, dim)
+        return F.silu(h if self.early else self.add(h, cond))
+
+    def add(self, h: Tensor, cond: Cond) -> Tensor:
         for name, embed in zip(self.names, self.conditions, strict=True):
             h = h + embed(cond[name])
-        return F.silu(h)
+        return h
+
+
+def _features(features: str, width: int) -> nn.Module:
+    match features:
+        case "cos sin" | "sin cos":
+            return Sinusoidal(width, features, endpoint=features == "sin cos")
+        case "cos sin endpoint":
+            return Sinusoidal(width, "cos sin", endpoint=True)
+        case "fourier":
+            return Fourier(width)
+    raise ValueError(f'no level features {features!r}; expected "cos sin", "sin cos", "cos sin endpoint" or "fourier"')
 
 
 def beside(x: Tensor, conds: Conditions, cond: Cond) -> list[Tensor]:

@@ -9,6 +9,8 @@ from unnoise.sampler.churn import DPM2, DPMpp2S, DPMppSDE, Euler, Heun
 from unnoise.sampler.ddim import DDIM, Linear, Renoise
 from unnoise.sampler.deis import DEIS, LMS
 from unnoise.sampler.euler import EulerMaruyama, ReverseDiffusion
+from unnoise.sampler.fitted import Fitted
+from unnoise.sampler.flow import FlowAdams
 from unnoise.sampler.langevin import AnnealedLangevin, Langevin, PredictorCorrector
 from unnoise.sampler.multistep import DPMpp2M, DPMpp3M, DPMSolver
 from unnoise.sampler.restart import Restart
@@ -32,6 +34,8 @@ __all__ = [
     "DPMppSDE",
     "Euler",
     "EulerMaruyama",
+    "Fitted",
+    "FlowAdams",
     "Heun",
     "Langevin",
     "Linear",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -16,7 +17,7 @@ WARM = {"euler": 0, "heun": 1, "runge_kutta": 3}  # steps of the warm-up
 
 
 class Transfer(NamedTuple):
-    """Of one step: x to the whole and to half of it with constant eps, x_s = a x + b eps; and eps on x_t, on the middle, on x_s."""
+    """Of one step: x to the whole and to half of it with constant eps, x_s = a x + b eps; eps on x_t, in the middle, on x_s."""
 
     whole: tuple[float, float]
     half: tuple[float, float]
@@ -30,17 +31,19 @@ class PNDM(Sampler):
 
         x_s = (alpha_s / alpha_t) (x_t - sigma_t e) + sigma_s e;   e = (55 eps - 59 eps_1 + 37 eps_2 - 9 eps_3) / 24
 
-    NFE is n, n + 1 or n + 9 for the three warm-ups (as far as there are steps for them). Order 4 on equal steps of a smooth variable
-    with "runge_kutta", else limited by its first steps; on unequal steps `DEIS` is right where this is not.
+    NFE is n, n + 1 or n + 9 for the three warm-ups (as far as there are steps for them). Order 4 on equal steps of a smooth
+    variable with "runge_kutta", else limited by its first steps; on unequal steps `DEIS` is right where this is not.
 
     Args:
-        warmup: What the first steps do: "euler": orders 1, 2, 3 (PLMS); "heun": the first step is repeated with the mean eps of its
+        warmup: What the first steps do: "euler": orders 1, 2, 3 (PLMS); "heun": the first step is repeated with the mean eps of
+            its
             ends; "runge_kutta": three steps of the fourth-order method, four evaluations each (PNDM).
 
     Raises:
         ValueError: In a walk, if the schedule has no signal at its first time: eps is divided by alpha_t.
 
-    Reference: Liu et al., Pseudo Numerical Methods for Diffusion Models on Manifolds, 2022, eq. 9-13 and algorithm 2. arXiv:2202.09778
+    Reference: Liu et al., Pseudo Numerical Methods for Diffusion Models on Manifolds, 2022, eq. 9-13 and algorithm 2.
+    arXiv:2202.09778
     """
 
     warmup: Literal["euler", "heun", "runge_kutta"] = "euler"
@@ -58,7 +61,7 @@ class PNDM(Sampler):
         _, alpha, sigma, _ = path(schedule, times)
         if alpha[0] == 0:
             raise ValueError(f"PNDM divides by alpha, which is 0 at the start of {schedule!r}; use DEIS or DPMpp2M")
-        halves = [(t + s) / 2 for t, s in zip(times, times[1:], strict=False)]
+        halves = [(t + s) / 2 for t, s in itertools.pairwise(times)]
         _, alpha_u, sigma_u, _ = path(schedule, halves) if halves else ([], [], [], [])
         steps = []
         for k, u in enumerate(halves):
@@ -101,4 +104,5 @@ def _move(x: Tensor, eps: Tensor, weights: tuple[float, float]) -> Tensor:
 
 
 def _eps(walk: Walk, x: Tensor, t: float, weights: tuple[float, float]) -> Tensor:
-    return (x * weights[0]).add_(walk.denoise(x, t), alpha=weights[1])
+    x0 = walk.denoise(x, t)
+    return (x * weights[0]).add_(x0, alpha=weights[1])

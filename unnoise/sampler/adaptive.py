@@ -55,7 +55,7 @@ class Adaptive(Sampler):
     def plan(self, schedule: Schedule, times: Sequence[float]) -> Path:
         at = path(schedule, times)
         if len(times) > 1 and not all(map(math.isfinite, at.lam)):
-            raise ValueError(f"Adaptive steps in log(alpha / sigma), infinite at an end of this walk on {schedule!r}; use other times")
+            raise ValueError(f"Adaptive steps in log(alpha / sigma), infinite at an end of this walk on {schedule!r}")
         return at
 
     def step(self, walk: Walk, x_t: Tensor, k: int) -> Tensor:

@@ -32,7 +32,8 @@ class Ancestral(Sampler):
         moments: For "analytic", pairs (t, E|eps|^2 / D) of the predicted noise, t rising; linear between. See `noise_moments`.
 
     Raises:
-        ValueError: If "analytic" comes without moments or moments without "analytic"; in a walk, if a network learned no variance.
+        ValueError: If "analytic" comes without moments or moments without "analytic"; in a walk, if a network learned no
+            variance.
 
     Reference: Ho et al., Denoising Diffusion Probabilistic Models, 2020, algorithm 2 and section 3.2, arXiv:2006.11239; Nichol &
     Dhariwal, Improved DDPM, 2021, eq. 15, arXiv:2102.09672; Bao et al., Analytic-DPM, 2022, theorem 1, arXiv:2201.06503;
@@ -61,7 +62,8 @@ class Ancestral(Sampler):
 
     def step(self, walk: Walk, x_t: Tensor, k: int) -> Tensor:
         a, b, c, large = walk.plan[k]
-        x_s = (x_t * a).add_(walk.denoise(x_t, walk.times[k]), alpha=b)
+        x0 = walk.denoise(x_t, walk.times[k])
+        x_s = (x_t * a).add_(x0, alpha=b)
         noise, score = walk.noise(x_t, walk.times[k], walk.times[k + 1]), walk.answer.score
         if self.variance != "learned":
             x_s.add_(noise, alpha=c)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -61,7 +61,7 @@ class Walk:
         self, denoiser: Denoise, cond: Cond | None, rng: Rng | Noise | None, times: Sequence[float], plan: Any
     ) -> None:
         self.denoiser, self.cond = denoiser, cond
-        self.source: Noise | None = Brownian(rng, self._lam) if isinstance(rng, Rng) else rng
+        self.source: Noise | None = Brownian(rng, denoiser.schedule, times) if isinstance(rng, Rng) else rng
         self.times, self.plan = times, plan
         self.past: list[Tensor] = []
         self.nfe = 0
@@ -92,9 +92,6 @@ class Walk:
         self.nfe, self.answer = branch.nfe, branch.answer
         return x
 
-    def _lam(self, t: float) -> float:
-        return float(self.denoiser.schedule.log_snr(torch.tensor(t, dtype=torch.float64))) / 2
-
 
 class Sampler(ABC):
     """A way to walk. A member writes `plan` and `step`; everything else is here.
@@ -102,7 +99,7 @@ class Sampler(ABC):
     `order`: the end's error falls as the largest step to this power (for stochastic members the error of the law).
     """
 
-    order: ClassVar[int] | int = 1
+    order: int = 1
 
     @property
     def stochastic(self) -> bool:
@@ -155,9 +152,10 @@ class Sampler(ABC):
         rng: Rng | Noise | None = None,
     ) -> Tensor:
         """The end of the walk; arguments as those of `walk`."""
-        for moment in self.walk(denoiser, x, times, cond, rng):
-            x = moment.x
-        return x
+        walk = Walk(denoiser, cond, rng, times, self.plan(denoiser.schedule, times))
+        for k in range(len(times) - 1):  # without moments, which would hold the last x0 through the next step
+            x = self.step(walk, x, k)
+        return x if getattr(times, "final", False) else walk.denoise(x, times[-1])
 
 
 def encode(sampler: Sampler, denoiser: Denoise, x: Tensor, times: Sequence[float], cond: Cond | None = None) -> Tensor:
@@ -178,6 +176,6 @@ def encode(sampler: Sampler, denoiser: Denoise, x: Tensor, times: Sequence[float
 
 
 def prior(schedule: Schedule, shape: Sequence[int], t: float, rng: Rng, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The noise a walk starts from at time t, (B, *shape): normal with the variance alpha_t^2 + sigma_t^2 of x_t for unit data."""
+    """The noise a walk starts from at time t, (B, *shape): normal, of the variance alpha_t^2 + sigma_t^2 of x_t for unit data."""
     alpha, sigma = schedule(torch.tensor(t, dtype=torch.float64))
     return rng.normal(shape, "prior", dtype=dtype).mul_(float((alpha**2 + sigma**2).sqrt()))

@@ -42,7 +42,8 @@ class Churned(Sampler):
         churn_from, churn_to: Noise is added while sigma / alpha lies between.
         churn_scale: Standard deviation of what is added, a little above 1 against lost detail.
 
-    Reference: Karras et al., Elucidating the Design Space of Diffusion-Based Generative Models, 2022, algorithm 2. arXiv:2206.00364
+    Reference: Karras et al., Elucidating the Design Space of Diffusion-Based Generative Models, 2022, algorithm 2.
+    arXiv:2206.00364
     """
 
     churn: float = 0.0
@@ -65,8 +66,8 @@ class Churned(Sampler):
         middle = path(schedule, self.middles(schedule, start, end))
         ends = [_ends(schedule, where) for where in (start, middle, end)]
         moves = [self.moves(*three) for three in zip(*ends, strict=True)]
-        return [Moves(t, scale, std, u, *m[:2], *(e for more in m[2:] for e in more))
-                for t, scale, std, u, m in zip(raised, scales, stds, middle.t, moves, strict=True)]  # fmt: skip
+        starts = zip(raised, scales, stds, middle.t, strict=True)
+        return [Moves(*first, *m[:2], *sum(m[2:], ())) for first, m in zip(starts, moves, strict=True)]  # type: ignore[arg-type]
 
     def _raise(self, schedule: Schedule, at: Path, final: bool) -> tuple[list[float], list[float], list[float]]:
         """For each step the raised time, and how x gets there."""
@@ -107,7 +108,7 @@ class Ends(NamedTuple):
 
 
 def _ends(schedule: Schedule, at: Path) -> list[Ends]:
-    return [Ends(*place, *slope) for *place, slope in zip(*at, slopes(schedule, at.t), strict=True)]
+    return [Ends(*place, *slope) for place, slope in zip(zip(*at, strict=True), slopes(schedule, at.t), strict=True)]
 
 
 def straight(start: Ends, end: Ends) -> tuple[float, float]:
@@ -132,20 +133,20 @@ def middle_lam(schedule: Schedule, start: Path, end: Path) -> list[float]:
 class Euler(Churned):
     """Euler's method.
 
-        x_s = x_t + (s - t) (alpha'_t x0 + sigma'_t eps)                                    along "t"
         x_s / alpha_s = x_t / alpha_t + (sigma_s / alpha_s - sigma_t / alpha_t) eps         along "ratio": DDIM's step
+        x_s = x_t + (s - t) (alpha'_t x0 + sigma'_t eps)                                    along "t"
 
-    Order 1, one evaluation a step. The second is exact for constant x0 and eps, and more accurate wherever alpha and sigma are not
-    straight lines in t; where they are (`Flow`) the two are one.
+    Order 1, one evaluation a step. The first is exact for constant x0 and eps, and more accurate wherever alpha and sigma are
+    not straight lines in t; where they are (`Flow`) the two are one.
 
     Args:
         along: The variable of the method.
 
-    Reference: Song et al., Score-Based Generative Modeling through Stochastic Differential Equations, 2021, eq. 13 (rewritten with x0
-    and eps), arXiv:2011.13456; Karras et al. 2022, section 3, arXiv:2206.00364
+    Reference: Song et al., Score-Based Generative Modeling through Stochastic Differential Equations, 2021, eq. 13 (rewritten
+    with x0 and eps), arXiv:2011.13456; Karras et al. 2022, section 3, arXiv:2206.00364
     """
 
-    along: Literal["t", "ratio"] = "t"
+    along: Literal["t", "ratio"] = "ratio"
 
     def moves(self, start: Ends, middle: Ends, end: Ends) -> Sequence[tuple[float, ...]]:
         return [(tangent if self.along == "t" else straight)(start, end)]
@@ -157,8 +158,8 @@ class Heun(Churned):
 
         x_s / alpha_s = x_t / alpha_t + (sigma_s / alpha_s - sigma_t / alpha_t) ((1 - w) eps_t + w eps_u);   w = 1 / (2 reach)
 
-    with u at the share `reach` of the step. Order 2, two evaluations a step: 2 n - 1 in a walk. A step from alpha_t = 0, where the
-    ratio is infinite, is taken along t; a step to sigma_s = 0 is the trial alone.
+    with u at the share `reach` of the step. Order 2, two evaluations a step: 2 n - 1 in a walk. A step from alpha_t = 0, where
+    the ratio is infinite, is taken along t; a step to sigma_s = 0 is the trial alone.
 
     Args:
         along: The variable of the method: "ratio" sigma / alpha, as above, or "t" (then x for x / alpha and dx/dt for eps).
@@ -186,7 +187,8 @@ class Heun(Churned):
         if self.along == "t":
             return torch.lerp(t, s, self.reach).tolist()
         lams = torch.tensor([start.lam, end.lam], dtype=torch.float64)
-        ratio = torch.lerp(*(-lams).exp(), self.reach)
+        first, last = (-lams).exp()
+        ratio = torch.lerp(first, last, self.reach)
         return torch.where(ratio.isfinite(), schedule.time(-2 * ratio.log()), torch.lerp(t, s, self.reach)).tolist()
 
     def moves(self, start: Ends, middle: Ends, end: Ends) -> Sequence[tuple[float, ...]]:

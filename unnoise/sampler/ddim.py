@@ -22,7 +22,8 @@ class Linear(Sampler):
 
     def step(self, walk: Walk, x_t: Tensor, k: int) -> Tensor:
         a, b, c = walk.plan[k][:3]
-        x_s = (x_t * a).add_(walk.denoise(x_t, walk.times[k]), alpha=b)
+        x0 = walk.denoise(x_t, walk.times[k])
+        x_s = (x_t * a).add_(x0, alpha=b)
         return x_s.add_(walk.noise(x_t, walk.times[k], walk.times[k + 1]), alpha=c) if c else x_s
 
 
@@ -51,7 +52,7 @@ class DDIM(Linear):
 
     def plan(self, schedule: Schedule, times: Sequence[float]) -> list[Sum]:
         _, alpha, sigma, _ = path(schedule, times)
-        steps = []
+        steps: list[Sum] = []
         for k in range(len(times) - 1):
             tau = self.eta**2 * (1 - (alpha[k] * sigma[k + 1] / (alpha[k + 1] * sigma[k])) ** 2) if self.eta else 0.0
             kept = sigma[k + 1] * (1 - tau) ** 0.5 / sigma[k]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -90,6 +91,7 @@ class LMS(DEIS):
     along: Literal["log_ratio", "ratio", "t"] = "ratio"
 
 
+@cache
 def _nodes() -> tuple[np.ndarray, np.ndarray]:
     """Gauss and Legendre's nodes in [0, 1] and their weights."""
     nodes, weights = np.polynomial.legendre.leggauss(NODES)

@@ -82,7 +82,7 @@ class ReverseDiffusion(Linear):
         t, alpha, sigma, _ = path(schedule, times)
         at = torch.tensor(t, dtype=torch.float64)
         scales, stds = (part.tolist() for part in schedule.transition(at[1:], at[:-1]))
-        steps = []
+        steps: list[Sum] = []
         for k, (scale, std) in enumerate(zip(scales, stds, strict=True)):
             pull = (1 + self.eta) / 2 * (std / sigma[k]) ** 2
             steps.append((2 - scale - pull, pull * alpha[k], self.eta**0.5 * std))

@@ -39,7 +39,7 @@ class Multistep(Sampler):
 
     @abstractmethod
     def weights(self, at: Path, k: int, order: int) -> tuple[float, list[float], float]:
-        """Of the k-th step: kept share of x_t, weights of the unknown's values (newest first; `order` at most), std of the noise."""
+        """Of the k-th step: kept share of x_t, weights of the unknown's values (newest first; `order` many), std of the noise."""
 
     def orders(self, places: Sequence[float], times: Sequence[float]) -> list[int]:
         """The order of each step: it grows as values gather, and is 1 where the method's variable is infinite."""
@@ -100,7 +100,7 @@ def differences(at: Path, k: int, order: int, published: bool) -> list[list[floa
 
 
 def exponential(at: Path, k: int, order: int, rule: Rule, gains: tuple[float, float, float], published: bool) -> list[float]:
-    """gains[0] m + gains[1] m' h + gains[2] m'' h^2 as weights of the last values; the midpoint rule has gains[0] / 2 for gains[1]."""
+    """gains[0] m + gains[1] h m' + gains[2] h^2 m'' as weights of the last values; "midpoint": gains[0] / 2 for gains[1]."""
     weights = [gains[0], *[0.0] * (order - 1)]
     first = gains[0] / 2 if order == 2 and rule == "midpoint" else gains[1]
     for gain, row in zip((first, gains[2]), differences(at, k, order, published), strict=False):
@@ -112,7 +112,8 @@ def exponential(at: Path, k: int, order: int, rule: Rule, gains: tuple[float, fl
 class DPMpp2M(Multistep):
     """DPM-Solver++(2M), and with eta > 0 its stochastic form SDE-DPM-Solver++(2M): x0 drawn out along the last two evaluations.
 
-        x_s = (sigma_s / sigma_t) exp(-eta h) x_t + alpha_s (g x0 + g_1 (x0 - x0_past) / r) + sigma_s sqrt(1 - exp(-2 eta h)) noise
+        x_s = (sigma_s / sigma_t) exp(-eta h) x_t + alpha_s (g x0 + g_1 (x0 - x0_past) / r) + std noise
+        std = sigma_s sqrt(1 - exp(-2 eta h))
         g = 1 - exp(-(1 + eta) h);   r = h_past / h;   g_1 = g / 2 ("midpoint") or 1 - g / ((1 + eta) h) ("heun")
 
     Order 2, one evaluation a step; the first step is of order 1 (eta = 0: DDIM's).
@@ -175,7 +176,8 @@ class DPMpp3M(DPMpp2M):
 class DPMSolver(Multistep):
     """DPM-Solver as a multistep method: exponential integrator in lam with eps for its unknown.
 
-        x_s = (alpha_s / alpha_t) x_t - (1 + eta) sigma_s (g eps + g_1 h eps' + g_2 h^2 eps'') + sigma_s sqrt(eta (exp(2 h) - 1)) noise
+        x_s = (alpha_s / alpha_t) x_t - (1 + eta) sigma_s (g eps + g_1 h eps' + g_2 h^2 eps'') + std noise
+        std = sigma_s sqrt(eta (exp(2 h) - 1))
         g = exp(h) - 1;   g_1 = g / h - 1 ("heun"; "midpoint" has g / 2);   g_2 = g_1 / h - 1/2
 
     One evaluation a step. Under strong guidance `DPMpp2M` is steadier.

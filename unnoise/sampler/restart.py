@@ -30,7 +30,8 @@ class Leap(NamedTuple):
 class Restart(Sampler):
     """Heun's method, which at the foot of one interval leaps back to its head by adding noise, and walks the interval again.
 
-    The noise forgets errors gathered before; the walks in between stay exact. 2 n - 1 evaluations, and repeats 2 (steps - 1) more.
+    The noise forgets errors gathered before. 2 n - 1 evaluations, and repeats 2 (steps - 1) more. The error of the walks down the
+    interval falls with `steps`, not with n (hence order 0): 0.3 % of the standard deviation of normal data with 16.
 
     Args:
         low, high: The interval, of sigma / alpha; its foot is the first time of the walk not above `low` (or the last of all).
@@ -46,9 +47,9 @@ class Restart(Sampler):
     low: float = 0.1
     high: float = 1.0
     repeats: int = 2
-    steps: int = 4
+    steps: int = 16
 
-    order = 2
+    order = 0
     stochastic = True
 
     def __post_init__(self) -> None:

@@ -34,11 +34,12 @@ class Singlestep(Sampler):
     Args:
         order: 1 to 3.
         unknown: "x0" for DPM-Solver++, "eps" for DPM-Solver.
-        rule: How the slope counts. "heun": by the line or parabola through the values, right on any times. "midpoint": half the
-            gain in blocks of two; the slope to the newest value alone in blocks of three, right where it stands at 2/3 of the
-            block (even times in lam). "paper": midpoint, but the line within blocks of three.
+        rule: How the slope counts. "heun": by the line or parabola through the values. "midpoint": half the gain in blocks of
+            two; the slope to the newest value alone in blocks of three. "paper": midpoint, but the line within blocks of three.
+            Order 3 is reached where times are even in lam, or nearly; on others it is 2.
 
-    Reference: Lu et al., DPM-Solver, 2022, algorithms 1-2 and appendix D, arXiv:2206.00927; Lu et al., DPM-Solver++, 2022, algorithm
+    Reference: Lu et al., DPM-Solver, 2022, algorithms 1-2 and appendix D, arXiv:2206.00927; Lu et al., DPM-Solver++, 2022,
+    algorithm
     1, arXiv:2211.01095
     """
 

@@ -33,7 +33,8 @@ class Step(NamedTuple):
 class UniPC(Sampler):
     """Unified predictor-corrector: each evaluation first corrects the state it was made at, then predicts the next.
 
-    With m the unknown and m_i its values at the shares r_i of a step (r < 0: the past; r = 1: the value at its end, corrector only):
+    With m the unknown and m_i its values at the shares r_i of a step (r < 0: the past; r = 1: the value at its end, corrector
+    only):
 
         x_s = (first-order step) + scale B sum_i w_i (m_i - m) / r_i;   sum_i w_i r_i^(p - 1) = p! phi_(p+1) / B,   p = 1, 2, ...
 
@@ -46,8 +47,8 @@ class UniPC(Sampler):
         lower: The order falls with the last evaluations (see `DPMpp2M`).
         uncorrected: Indices of the steps whose end is not corrected (strong guidance makes the first ones unsteady).
 
-    Reference: Zhao et al., UniPC: A Unified Predictor-Corrector Framework for Fast Sampling of Diffusion Models, 2023, algorithms 1-2
-    and appendix E. arXiv:2302.04867
+    Reference: Zhao et al., UniPC: A Unified Predictor-Corrector Framework for Fast Sampling of Diffusion Models, 2023, algorithms
+    1-2 and appendix E. arXiv:2302.04867
     """
 
     order: int = 2

@@ -8,7 +8,7 @@ from torch import Tensor
 from unnoise.codec import Codec
 from unnoise.denoiser import Denoiser
 from unnoise.domain import Dataset
-from unnoise.loss import GOLDEN, Denoising
+from unnoise.loss import GOLDEN, Objective
 from unnoise.tensor import Rng
 
 BANDS = 5
@@ -17,7 +17,7 @@ BATCH = 64
 
 
 @torch.no_grad()
-def by_band(model: Denoiser, codec: Codec, objective: Denoising, dataset: Dataset, items: int = ITEMS) -> dict[str, float]:
+def by_band(model: Denoiser, codec: Codec, objective: Objective, dataset: Dataset, items: int = ITEMS) -> dict[str, float]:
     """Mean loss in each of five bands of t, on the same items, times and noises at every call.
 
     Args:

@@ -1,6 +1,8 @@
 """The tensors that a run carries from one step to the next, and the one thing that is done to them: an update."""
 
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,7 @@ from .ema import EMA
 from .weights import assign, copy, nonfinite
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # AdamW's state of one parameter
+OBJECTIVE = "objective"
 
 
 class NonFinite(ValueError):
@@ -20,6 +23,7 @@ class Learner:
 
     Args:
         model: Trained in place. Weight decay acts on its matrices and kernels, not on biases and gains (ndim < 2).
+        objective: The modules that the objective holds (see `modules`): trained and saved with the model, not averaged.
         betas, weight_decay: AdamW's.
         clip: Largest norm of the gradient over all weights; infinity for none.
         ema, ema_warmup: The average's decay and warm-up share; see `EMA`.
@@ -30,6 +34,7 @@ class Learner:
     def __init__(
         self,
         model: nn.Module,
+        objective: nn.Module | None = None,
         *,
         betas: tuple[float, float],
         weight_decay: float,
@@ -37,11 +42,12 @@ class Learner:
         ema: float,
         ema_warmup: float,
     ) -> None:
-        self.model, self.clip = model, clip
+        self.model, self.objective, self.clip = model, objective or nn.ModuleDict(), clip
         self.average = EMA(model, ema, ema_warmup)
         self.named = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         if not self.named:
             raise ValueError("the model has no weight to train; all are frozen (requires_grad=False)")
+        self.named |= {f"{OBJECTIVE}.{name}": weight for name, weight in self.objective.named_parameters()}
         groups = [
             {"params": [w for w in self.named.values() if w.ndim >= 2], "weight_decay": weight_decay},
             {"params": [w for w in self.named.values() if w.ndim < 2], "weight_decay": 0.0},
@@ -97,6 +103,7 @@ class Learner:
         """All that a checkpoint keeps, by name."""
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= {f"ema.{name}": tensor for name, tensor in self.average.module.state_dict().items()}
+        tensors |= {f"{OBJECTIVE}.{name}": tensor for name, tensor in self.objective.state_dict().items()}
         for name, weight in self.named.items():  # a weight that has had no gradient yet has no moments
             state = self.optimizer.state.get(weight, {})
             tensors |= {f"optimizer.{key}.{name}": state[key] for key in MOMENTS if state}
@@ -104,7 +111,7 @@ class Learner:
 
     def restore(self, tensors: Mapping[str, Tensor], source: str) -> None:
         """Take everything back from a checkpoint; ValueError, naming `source`, if names or shapes differ."""
-        sections = {"model": self.model, "ema": self.average.module}
+        sections = {"model": self.model, "ema": self.average.module, OBJECTIVE: self.objective}
         for section, module in sections.items():
             assign(module, _below(section, tensors), f"{source} ({section})")
         moments = {key: _below(f"optimizer.{key}", tensors) for key in MOMENTS}
@@ -117,6 +124,17 @@ class Learner:
             copy(state, {key: values[name] for key, values in moments.items()}, f"{source} (optimizer, '{name}')")
             self.optimizer.state[weight] = state
         self.sums.copy_(tensors["sums"])
+
+
+def modules(objective: Any) -> nn.Module:
+    """All modules that an objective is or holds in the fields of its dataclass, at any depth, as one."""
+    if isinstance(objective, nn.Module):
+        return objective
+    held = nn.ModuleDict()
+    if is_dataclass(objective):
+        parts = {field.name: modules(getattr(objective, field.name)) for field in fields(objective)}
+        held.update({name: part for name, part in parts.items() if part.state_dict()})
+    return held
 
 
 def _below(section: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

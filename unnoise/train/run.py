@@ -14,7 +14,7 @@ from unnoise.tensor import Rng
 
 from . import checkpoint, disk
 from .batches import Batch, Dataset, Order, Part, ahead, stream
-from .learner import Learner, NonFinite
+from .learner import Learner, NonFinite, modules
 from .log import Log
 from .resume import compare
 from .weights import assign, nbytes, read_weights
@@ -54,6 +54,7 @@ class Run:
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.learner = Learner(
             model.to(device).train(),
+            modules(objective).to(device).train(),
             betas=trainer.betas,
             weight_decay=trainer.weight_decay,
             clip=trainer.clip or float("inf"),

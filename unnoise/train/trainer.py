@@ -156,7 +156,8 @@ class Trainer:
 
         Args:
             model: Trained in place, moved to `device`.
-            objective: `objective(model, batch, rng)` -> one loss for each sample, (B,).
+            objective: `objective(model, batch, rng)` -> one loss for each sample, (B,). If it is an `nn.Module`, or a
+                dataclass that holds some, these are trained, moved and saved with the model, but not averaged.
             dataset: The items; `dataset.batch` is given the keys of its augmentation.
             folder: The run's folder.
             prepare: Done to each batch on the device before the objective sees it: encode, drop conditions.
