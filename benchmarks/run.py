@@ -11,7 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from unnoise.metric import Moments, frechet, precision_recall

@@ -26,8 +26,13 @@ FLOORS = [
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 SIDEWAYS = {
-    ("codec", "nn"), ("metric", "nn"), ("level", "schedule"), ("prediction", "schedule"), ("sampler", "times"), ("likelihood", "loss"),
-}  # fmt: skip
+    ("codec", "nn"),
+    ("metric", "nn"),
+    ("level", "schedule"),
+    ("prediction", "schedule"),
+    ("sampler", "times"),
+    ("likelihood", "loss"),
+}
 HEAVY = {"PIL", "matplotlib", "tensorboard", "tifffile", "imagecodecs", "scipy", "pydantic", "rich", "jinja2", "sklearn"}
 MODULES = [module.name for module in pkgutil.walk_packages([str(ROOT)], "unnoise.")]
 
@@ -50,7 +55,7 @@ def imports(path: Path, nested: bool) -> set[str]:
 
 
 def room(name: str) -> str:
-    return (name.split(".") + [""])[1]
+    return [*name.split("."), ""][1]
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))

@@ -29,7 +29,7 @@ def test_faults_are_named(change: str, said: str) -> None:
 
 
 def test_all_faults_are_told_at_once() -> None:
-    with pytest.raises(RecipeError, match="etaa.*stps"):
+    with pytest.raises(RecipeError, match=r"etaa.*stps"):
         Recipe.read("digits", ["sampler.DDIM.etaa=1", "train.Trainer.stps=1"])
 
 

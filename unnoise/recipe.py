@@ -185,9 +185,9 @@ class Recipe:
         arguments = {key: self._value(section, member, key, value) for key, value in keys.items()}
         checked = _model(member)(**arguments)
         arguments = {key: getattr(checked, key) for key in arguments}
+        asked = {key: value for key, value in given.items() if key in parameters(member) and key not in arguments}
         if not inspect.isclass(member):
             return functools.partial(member, **arguments) if arguments else member
-        asked = {key: value for key, value in given.items() if key in parameters(member) and key not in arguments}
         try:
             return member(**asked, **arguments)
         except (ValueError, TypeError) as error:
@@ -213,7 +213,7 @@ def names() -> dict[str, str]:
 
 
 @functools.cache
-def parameters(member: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+def parameters(member: Any) -> Mapping[str, inspect.Parameter]:
     """The constructor's parameters that a recipe can set, their annotations resolved."""
     hints = typing.get_type_hints(member.__init__ if inspect.isclass(member) else member)
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -224,7 +224,7 @@ def parameters(member: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
 
 
 @functools.cache
-def _model(member: Callable[..., Any]) -> Any:
+def _model(member: Any) -> Any:
     """A pydantic model of a constructor: unknown keys are refused, numbers and texts are checked, objects pass."""
     from pydantic import ConfigDict, create_model
 
