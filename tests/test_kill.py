@@ -98,7 +98,7 @@ def session(folder: Path, kill_after: int | None = None, kill_at: int = 0, delay
                 break
         run.stdout.read()
     assert run.returncode in (0, -signal.SIGKILL), lines
-    return lines[0], run.returncode
+    return lines[0] if lines else "", run.returncode
 
 
 def committed(folder: Path) -> int:
@@ -132,6 +132,7 @@ def campaign(folder: Path, kills: int, seed: int = 0) -> dict[str, Any]:
         else:
             line, status = session(killed, kill_after=before + draw.randint(1, room), delay=draw.uniform(0, 0.01))
         began = int(line.split()[2].replace(",", "")) if line.startswith("resumes at") else 0
+        began = began if line else before  # killed as it swept up after the last one, before a word
         found = committed(killed)
         rows.append({"inside_save": inside, "killed": status != 0, "began": began, "expected": before, "committed": found})
     session(killed)
