@@ -19,7 +19,7 @@ from unnoise.task.likelihood import Wish, measure, summary
 from unnoise.tensor import Rng
 from unnoise.times import LogSNR, Times, Uniform
 
-TOLERANCE = 1e-3
+TOLERANCE = 3e-4
 SAMPLES = 50
 
 

@@ -1,13 +1,15 @@
 """Walks of other libraries on our denoisers: every deterministic sampler and spacing of diffusers, k-diffusion and azula.
 
-Each walk is a function (denoiser, noise, nfe) -> end, with noise ~ N(0, I) for the start; it may take at most `nfe` evaluations. The
-libraries are used where they can be imported; folders with them may be named in UNNOISE_PEERS, separated as in PYTHONPATH.
+Each walk is a function (denoiser, noise, nfe) -> end, with noise ~ N(0, I) for the start; it may take at most `nfe` evaluations.
+Folders with the libraries may be named in UNNOISE_PEERS, separated as in PYTHONPATH.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
+import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,8 +22,10 @@ from unnoise.schedule import Schedule
 from unnoise.tensor import Cond
 
 Run = Callable[["Counted", Tensor, int], Tensor]
-SPACINGS = ({"timestep_spacing": "linspace"}, {"timestep_spacing": "leading"}, {"timestep_spacing": "trailing"}, {"use_karras_sigmas": True},
-            {"use_exponential_sigmas": True}, {"use_beta_sigmas": True}, {"use_lu_lambdas": True})  # fmt: skip
+SPACINGS: tuple[dict[str, Any], ...] = (
+    *({"timestep_spacing": name} for name in ("linspace", "leading", "trailing")),
+    *({name: True} for name in ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas")),
+)
 DEFAULT = "diffusers DPMSolverMultistep linspace"  # DPM++2M as it comes
 
 
@@ -38,6 +42,7 @@ class Counted:
 
 def walks(schedule: Schedule) -> dict[str, Run]:
     """Every walk of every library that is here, by name."""
+    sys.path += [path for path in os.environ.get("UNNOISE_PEERS", "").split(os.pathsep) if path and path not in sys.path]
     stand_in()
     found: dict[str, Run] = {}
     for family in (_k_diffusion, _azula, _diffusers):
@@ -178,7 +183,10 @@ def _diffusers(schedule: Schedule) -> Iterator[tuple[str, Run]]:
     kept = schedule(torch.arange(size + 1, dtype=torch.float64) / size)[0] ** 2
     betas = getattr(schedule, "betas", 1 - kept[1:] / kept[:-1])
     solvers: list[tuple[str, dict[str, Any]]] = [("DPMSolverMultistep", {}), ("DPMSolverMultistep", {"solver_type": "heun"})]
-    solvers += [("DPMSolverMultistep", {"solver_order": 3}), ("DPMSolverMultistep", {"algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min"})]
+    solvers += [
+        ("DPMSolverMultistep", {"solver_order": 3}),
+        ("DPMSolverMultistep", {"algorithm_type": "dpmsolver", "final_sigmas_type": "sigma_min"}),
+    ]
     solvers += [("DPMSolverMultistep", {"lower_order_final": False}), ("DPMSolverMultistep", {"euler_at_final": True})]
     solvers += [("DPMSolverSinglestep", {"solver_order": order}) for order in (2, 3)]
     solvers += [("UniPCMultistep", {"solver_order": order, "solver_type": kind}) for order in (2, 3) for kind in ("bh2", "bh1")]
@@ -191,7 +199,9 @@ def _diffusers(schedule: Schedule) -> Iterator[tuple[str, Run]]:
         full |= {"clip_sample": False} if name == "DDIM" else {}
         known = kind.__init__.__wrapped__.__code__.co_varnames
         if all(key in known for key in full):
-            shown = [f"{key}={value}" for key, value in options.items()] + [v if k == "timestep_spacing" else k for k, v in spacing.items()]
+            shown = [f"{key}={value}" for key, value in options.items()] + [
+                v if k == "timestep_spacing" else k for k, v in spacing.items()
+            ]
             yield f"diffusers {name} {' '.join(map(str, shown))}", _scheduled(kind, full, betas.tolist(), size, schedule)
 
 
@@ -219,7 +229,10 @@ def _diffusers_edm(schedule: Schedule, schedulers: Any) -> Iterator[tuple[str, R
     ends = {"sigma_min": low, "sigma_max": high, "sigma_data": 1.0}
     solvers = [("EDMEuler", {}), *(("EDMDPMSolverMultistep", {"solver_order": order}) for order in (2, 3))]
     for (name, options), spacing in itertools.product(solvers, ("karras", "exponential")):
-        yield f"diffusers {name} {options or ''} {spacing}", _edm(getattr(schedulers, f"{name}Scheduler"), {**options, **ends, "sigma_schedule": spacing})
+        yield (
+            f"diffusers {name} {options or ''} {spacing}",
+            _edm(getattr(schedulers, f"{name}Scheduler"), {**options, **ends, "sigma_schedule": spacing}),
+        )
 
 
 def _edm(kind: Any, options: dict[str, Any]) -> Run:

@@ -174,7 +174,17 @@ def test_bad_input_is_one_line_and_exit_code_2(
 def test_stopping_saves_and_says_how_it_ended(tmp_path: Path, sent: signal.Signals, code: int) -> None:
     options = [o for o in TINY if "steps" not in o and "save_every" not in o]
     script = "from unnoise.cli import run; run()"
-    command = [sys.executable, "-c", script, "train", "digits", "--out", str(tmp_path), *options, "--set=train.Trainer.steps=100000"]
+    command = [
+        sys.executable,
+        "-c",
+        script,
+        "train",
+        "digits",
+        "--out",
+        str(tmp_path),
+        *options,
+        "--set=train.Trainer.steps=100000",
+    ]
     log = tmp_path / "log.jsonl"
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:
         deadline = time.monotonic() + 60

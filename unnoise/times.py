@@ -349,7 +349,9 @@ class FittedWalk(Given):
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(self.weights) != len(self.values) - 1 or not all(0 < len(row) <= k + 1 for k, row in enumerate(self.weights)):
-            raise ValueError(f"a fitted walk of {len(self.values)} times needs {len(self.values) - 1} rows of weights, row k of k + 1 at most")
+            raise ValueError(
+                f"a fitted walk of {len(self.values)} times needs {len(self.values) - 1} rows of weights, row k of k + 1 at most"
+            )
 
     @property
     def memory(self) -> int:

@@ -165,5 +165,3 @@ def table(case: Case) -> dict[str, Result]:
         "sigma_min": ratios[0],
         "sigma_max": ratios[-1],
     }
-
-

@@ -172,3 +172,21 @@ def test_the_verb_tells_of_a_run_and_of_each_item(tmp_path: Path, capsys: pytest
         find(model, "more")
     with pytest.raises(ValueError, match="has 20"):
         measure(model, "test", Wish(steps=21))
+
+
+def test_pictures_from_elsewhere_take_the_form_of_the_models_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that was never seen, of other sizes and kinds: an item a file, told by its name."""
+    from PIL import Image
+
+    monkeypatch.setenv("UNNOISE_CACHE", str(tmp_path / "cache"))
+    for folder, size, mode in (("own", 8, "L"), ("other", 12, "RGB")):
+        for i in range(12):
+            path = tmp_path / folder / f"{i}.png"
+            path.parent.mkdir(exist_ok=True)
+            pixels = (Rng(i).uniform((size, size), folder)[0] * 255).byte().numpy()
+            Image.fromarray(pixels).convert(mode).save(path)
+    small = ["network.UNet.width=8", "network.UNet.multipliers=[1]", "network.UNet.attention=[]", "schedule.CosineBetas.steps=20"]
+    model = build(read("iddpm-mnist", tmp_path / "own", [*small, "domain.Images.size=8"]), 0)
+    told = measure(model, str(tmp_path / "other"), Wish(method="bound", draws=2))
+    assert told["items"] == 12 and told["dimensions"] == 64
+    assert {row["name"] for row in told["samples"]} == {f"{i}.png" for i in range(12)}

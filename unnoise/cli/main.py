@@ -120,6 +120,28 @@ def noise(
 
 
 @app.command()
+def tune(
+    run: Run,
+    nfe: Annotated[str, typer.Option(metavar="N,N,...", help="steps to fit walks for")] = "6,8,10,15",
+    cond: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="fit under this condition; repeatable")] = [],  # noqa: B006
+    scale: Annotated[float | None, typer.Option(help="of classifier-free guidance, in place of the recipe's")] = None,
+    noises: Annotated[int, typer.Option(help="walks to fit to; half as many judge")] = 256,
+    rounds: Annotated[int, typer.Option(help="steps of the fit, for each walk")] = 200,
+    device: Device = "auto",
+    threads: Threads = None,
+    seed: Seed = 0,
+) -> None:
+    """Fit the walks of few steps to a run; from then on it samples so many steps by them."""
+    from unnoise.task import machine
+    from unnoise.task.tune import Search
+    from unnoise.task.tune import tune as task
+
+    machine.threads(threads)
+    search = Search(noises=noises, held_out=-(-noises // 2), steps=rounds, seed=seed)
+    task(run, _integers("--nfe", nfe), cond=_conditions(cond), scale=scale, search=search, device=device)
+
+
+@app.command()
 def recipes() -> None:
     """List the recipes that come with the package."""
     from unnoise.recipe import names
@@ -153,7 +175,7 @@ def likelihood(
     given: Annotated[bool, typer.Option("--given", help="given each item's conditions, in place of none")] = False,
     trace: Annotated[str, typer.Option(help="of the flow: hutchinson, or exact for few dimensions")] = "hutchinson",
     probes: Annotated[int, typer.Option(help="directions of hutchinson's")] = 1,
-    tolerance: Annotated[float, typer.Option(help="of the flow's solver")] = 1e-3,
+    tolerance: Annotated[float, typer.Option(help="of the flow's solver")] = 1e-4,
     json_: Annotated[Path | None, typer.Option("--json", help="write everything here")] = None,
     csv: Annotated[Path | None, typer.Option(help="write one row an item here, the least probable first")] = None,
     device: Device = "auto",
@@ -248,6 +270,13 @@ def _conditions(pairs: list[str]) -> dict[str, Any] | None:
         parts = [_number(part) for part in text.split(",")]
         found[name] = None if text == "none" else parts[0] if len(parts) == 1 else parts
     return found or None
+
+
+def _integers(option: str, text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"{option} {text}: expected whole numbers with commas between them") from None
 
 
 def _number(text: str) -> Any:

@@ -57,9 +57,7 @@ def path(schedule: Schedule, times: Sequence[float]) -> Path:
 class Walk:
     """One run of a sampler: the denoiser with its conditions, the randomness, the plan, and what is remembered of past steps."""
 
-    def __init__(
-        self, denoiser: Denoise, cond: Cond | None, rng: Rng | Noise | None, times: Sequence[float], plan: Any
-    ) -> None:
+    def __init__(self, denoiser: Denoise, cond: Cond | None, rng: Rng | Noise | None, times: Sequence[float], plan: Any) -> None:
         self.denoiser, self.cond = denoiser, cond
         self.source: Noise | None = Brownian(rng, denoiser.schedule, times) if isinstance(rng, Rng) else rng
         self.times, self.plan = times, plan

@@ -15,7 +15,7 @@ from unnoise.schedule import Schedule
 
 @dataclass(frozen=True)
 class FlowAdams(Multistep):
-    """Polynomials in u through the last values of the velocity, integrated exactly, in the coordinates where paths are straightest.
+    """Polynomials in u through the last velocities, integrated exactly, in the coordinates where paths are straightest.
 
         y = x_t / (alpha_t + sigma_t);   u = sigma_t / (alpha_t + sigma_t);   dy / du = v = eps - x0
 
@@ -26,8 +26,8 @@ class FlowAdams(Multistep):
         order: 1 (DDIM) to 4.
         lower: The order falls with the last evaluations (see `DPMpp2M`).
 
-    Reference: Zhang & Chen, Fast Sampling of Diffusion Models with Exponential Integrator, 2023, eq. 14-15 (for eps in the place of
-    v), arXiv:2204.13902; Liu et al., Flow Straight and Fast, 2023, eq. 1, arXiv:2209.03003
+    Reference: Zhang & Chen, Fast Sampling of Diffusion Models with Exponential Integrator, 2023, eq. 14-15 (eps for v),
+    arXiv:2204.13902; Liu et al., Flow Straight and Fast, 2023, eq. 1, arXiv:2209.03003
     """
 
     order: int = 3

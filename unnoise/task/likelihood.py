@@ -56,7 +56,7 @@ class Wish:
     given: bool = False
     trace: str = "hutchinson"
     probes: int = 1
-    tolerance: float = 1e-3
+    tolerance: float = 1e-4
     seed: int = 0
     batch: int = 50
 
