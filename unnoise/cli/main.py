@@ -101,7 +101,12 @@ def check(data: Annotated[Path, typer.Argument(help="a folder of pictures, or an
     """Look data over before training: counts, sizes, kinds, and every file that cannot be read."""
     from unnoise.domain import scan
 
-    print(scan(data))
+    found = scan(data)
+    print(found)
+    if not found.usable:
+        raise ValueError(
+            f"{data}: {len(found.broken)} of {len(found.broken) + found.pictures} pictures are broken, more than training takes"
+        )
 
 
 @app.command()
@@ -150,13 +155,13 @@ def recipes() -> None:
 
 
 @app.command()
-def report(run: Run, device: Device = "auto", threads: Threads = None) -> None:
+def report(run: Run, device: Device = "auto", precision: Precision = "fp32", threads: Threads = None, seed: Seed = 0) -> None:
     """Write report.html and report.json of a run."""
     from unnoise.task import machine
     from unnoise.task.report import report as task
 
     machine.threads(threads)
-    task(run, device=machine.device(device))
+    task(run, seed=seed, precision=machine.precision(precision), device=machine.device(device))
     print(f"the report: {run / 'report.html'}")
 
 

@@ -24,6 +24,17 @@ def device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
+def precision(name: str) -> str:
+    """The precision of this name.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if name not in ("fp32", "bf16"):
+        raise ValueError(f"precision {name!r}: expected fp32 or bf16")
+    return name
+
+
 def threads(n: int | None) -> int:
     """Sets how many threads the CPU computes with, if given, and says how many it does.
 

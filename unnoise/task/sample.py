@@ -68,9 +68,7 @@ def prepared(run: Path, order: Order) -> tuple[Model, int]:
     """The run's model as the order wants it, and the number of threads."""
     threads = machine.threads(order.threads)
     model = load(run, device=machine.device(order.device), overrides=order.overrides)
-    if order.precision not in ("fp32", "bf16"):
-        raise ValueError(f"precision {order.precision!r}: expected fp32 or bf16")
-    model.precision = order.precision
+    model.precision = machine.precision(order.precision)
     return model, threads
 
 

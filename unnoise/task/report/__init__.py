@@ -29,19 +29,23 @@ def report(
     *,
     samples: int = 1000,
     steps: int | None = None,
+    seed: int = 0,
+    precision: str | None = None,
     device: torch.device | str = "cpu",
     say: Callable[[str], object] = lambda line: None,
 ) -> dict[str, Any]:
     """Writes `report.html` and `report.json` into a run folder, and returns what the latter holds.
 
-    Samples have seeds 0, 1, ... and the conditions of real items. A classifier of the data's own is trained on first use and kept
-    in the folder (`classifier.safetensors`). The same run gives the same report, but for the times.
+    Samples have seeds `seed`, `seed + 1`, ... and the conditions of real items. A classifier of the data's own is trained on
+    first use and kept in the folder (`classifier.safetensors`). The same run gives the same report, but for the times.
 
     Args:
         run: The folder.
         model: Its model; loaded if not given.
         samples: How many are scored, at least 8.
         steps: Of a walk; the model's own default if not given.
+        seed: The first seed.
+        precision: "fp32" or "bf16"; the model's own if not given.
         device: Where the model is loaded to.
         say: Takes the lines meant for a person.
 
@@ -50,11 +54,12 @@ def report(
     """
     started, folder = time.perf_counter(), Path(run)
     model = load(folder, device=device) if model is None else model
+    model.precision = precision or model.precision
     data, history = real(model.domain), History.read(folder)
     if samples < LEAST or len(data.train["x"]) < 2 * LEAST:
         raise ValueError(f"{samples} samples of {len(data.train['x'])} items: a report needs {LEAST} and {2 * LEAST}")
     say(f"report: {samples:,} samples")
-    made = walks(model, data, samples, steps)
+    made = walks(model, data, samples, steps, seed)
     say("report: an independent classifier, distances")
     judge = measure.classifier(data, folder, str(model.domain.facts().get("digest", "")))
     recognised, seen = measure.recognise(judge, made, data) if judge else ({}, None)
@@ -65,6 +70,7 @@ def report(
         "nearest": nearest,
         **history.numbers(),
         "samples": samples,
+        "seed": seed,
         "steps": made.steps,
         "nfe": made.nfe,
         "seconds_per_image": made.seconds,

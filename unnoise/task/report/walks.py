@@ -34,7 +34,7 @@ class Walks:
     """Samples.
 
     Args:
-        x: To score, (N, *shape); sample i has seed i and the conditions of the i-th real item.
+        x: To score, (N, *shape); sample i has seed `seed + i` and the conditions of the i-th real item.
         asked: The class that each was asked for, (N,), if the model takes one.
         shown: To show, unpicked; rows of ten, a row for each class if the model takes one.
         film: One walk.
@@ -51,24 +51,24 @@ class Walks:
     steps: int
 
 
-def walks(model: Model, real: Real, n: int, steps: int | None) -> Walks:
-    """Samples by the model's own sampler; n of them are scored."""
+def walks(model: Model, real: Real, n: int, steps: int | None, seed: int = 0) -> Walks:
+    """Samples by the model's own sampler, of seeds `seed`, `seed + 1`, ...; n of them are scored."""
     first, second = real.halves
     rows = torch.cat([second, first]).repeat(-(-n // (2 * len(first))))[:n]
     cond = {name: real.train[name][rows] for name in model.denoiser.conds if name in real.train}
     started = time.perf_counter()
-    x = model.sample(n, seeds=range(n), steps=steps, cond=cond)
+    x = model.sample(n, seed=seed, steps=steps, cond=cond)
     seconds = (time.perf_counter() - started) / n
     shown_cond, watched = _to_show(cond, real), WATCHED
     if len(model.domain.shape) == 3:
         count = len(next(iter(shown_cond.values()))) if shown_cond else SHOWN * SHOWN
-        shown = model.sample(count, seeds=range(count), steps=steps, cond=shown_cond)
+        shown = model.sample(count, seed=seed, steps=steps, cond=shown_cond)
         some = {name: values[:: len(values) // WATCHED][:WATCHED] for name, values in shown_cond.items()}
     else:
         shown, watched = x, min(n, CLOUD)
         some = {name: values[:watched] for name, values in cond.items()}
     moments: list[Moment] = []
-    model.sample(watched, seeds=range(watched), steps=steps, cond=some, callback=moments.append)
+    model.sample(watched, seed=seed, steps=steps, cond=some, callback=moments.append)
     frames = film(moments, model)
     return Walks(x, cond.get(str(real.label)), shown, frames, seconds, moments[-1].nfe, moments[-1].k + 1)
 
