@@ -54,7 +54,8 @@ def report(
     """
     started, folder = time.perf_counter(), Path(run)
     model = load(folder, device=device) if model is None else model
-    model.precision = precision or model.precision
+    if precision:
+        model.precision = precision
     data, history = real(model.domain), History.read(folder)
     if samples < LEAST or len(data.train["x"]) < 2 * LEAST:
         raise ValueError(f"{samples} samples of {len(data.train['x'])} items: a report needs {LEAST} and {2 * LEAST}")
