@@ -67,8 +67,8 @@ class Oracle:
     def __init__(self, recipe: str, domain: Domain, denoiser: ByClass) -> None:
         self.recipe, self.domain, self.denoiser = Recipe.read(recipe), domain, denoiser
 
-    def sample(self, n: int, *, seeds: Sequence[int], steps: int | None, cond: Any, callback: Any = None) -> Tensor:
-        rng, times = Rng(seeds), LogSNR()(self.denoiser.schedule, steps or 10)
+    def sample(self, n: int, *, seed: int, steps: int | None, cond: Any, callback: Any = None) -> Tensor:
+        rng, times = Rng(range(seed, seed + n)), LogSNR()(self.denoiser.schedule, steps or 10)
         x = prior(self.denoiser.schedule, self.domain.shape, times[0], rng)
         for moment in DPMpp2M().walk(self.denoiser, x, times, cond, rng):
             if callback:
