@@ -111,15 +111,15 @@ class Laplace(Schedule):
 
     Args:
         mean, scale: Of the law; its standard deviation is sqrt(2) scale.
-        log_snr_max, log_snr_min: At t = 0 and t = 1, on either side of the mean.
+        log_snr_max, log_snr_min: At t = 0 and t = 1, on either side of the mean; time has few numbers left further out.
 
     Reference: Hang et al., Improved Noise Schedule for Diffusion Training, 2024, table 1. arXiv:2407.03297
     """
 
     mean: float = 0.0
     scale: float = 0.5
-    log_snr_max: float = 15.0
-    log_snr_min: float = -15.0
+    log_snr_max: float = 10.0
+    log_snr_min: float = -10.0
 
     def log_snr(self, t: Tensor) -> Tensor:
         low, high = (math.exp(-abs(end - self.mean) / self.scale) / 2 for end in (self.log_snr_max, self.log_snr_min))
