@@ -29,6 +29,7 @@ NEEDED: dict[str, Any] = {
     "times": times_room.Uniform(),
     "walks": {},
 }
+LIGHT = {"width": 64}  # in the place of defaults that only cost time
 # Values of the options that change a method, by name; literals and switches are taken from their types.
 OPTIONS: dict[str, tuple[Any, ...]] = {
     "eta": (0.0, 0.5, 1.0), "order": (1, 2, 3, 4), "churn": (0.0, 10.0), "reach": (0.5, 2 / 3), "rho": (3.0,), "offset": (1,),
@@ -47,7 +48,8 @@ def concrete(room: ModuleType, kind: type) -> Iterator[Any]:
 def made(member: Any) -> Any:
     """One object of a class: by its defaults, and by `NEEDED` where there are none."""
     parameters = inspect.signature(member).parameters.values()
-    return member(**{p.name: NEEDED[p.name] for p in parameters if p.default is p.empty})
+    given = {p.name: NEEDED[p.name] for p in parameters if p.default is p.empty}
+    return member(**given, **{p.name: LIGHT[p.name] for p in parameters if p.name in LIGHT})
 
 
 def schedules(quick: bool = False) -> Sequence[Schedule]:

@@ -108,7 +108,7 @@ def _least(cells: list[Cell], check: str, kind: str) -> float:
 
 def reason_of(text: str) -> str:
     """A refusal without its numbers and the objects it names, so that alike ones are counted together."""
-    text = re.sub(r"^(\w+)\([^)]*\)", r"\1", text.split(";")[0])
+    text = re.sub(r"^(\w+)\(.*\):", r"\1:", text.split(";")[0])
     text = re.sub(r"(on|of|given) [A-Z]\w*[(\[].*", "", text)
     return re.sub(r"\d[\d.]*", "N", text).strip(" ,")
 

@@ -1,0 +1,163 @@
+"""Fitted walks: what a linear walk is, that fitting helps and is the same again, and that a run keeps and uses what was found."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.test_model import stirred
+from unnoise.cli import run as entry
+from unnoise.denoiser import Mixture
+from unnoise.guidance import CFG, Guided
+from unnoise.model import load
+from unnoise.sampler import DDIM, DEIS, LMS, PNDM, DPMpp2M, DPMpp3M, DPMSolver, Fitted, FlowAdams, Sampler, UniPC
+from unnoise.schedule import EDM, VP, Cosine, Flow, LinearBetas, Schedule
+from unnoise.task.sample import Order, reproduce, sample
+from unnoise.task.tune import Search, best, solved, tune
+from unnoise.task.tune.fit import Knots
+from unnoise.task.tune.linear import Plan, distance, end, error, grid, linear
+from unnoise.tensor import Rng
+from unnoise.times import Auto, FittedWalk, LogSNR
+from unnoise.times import Fitted as FittedTimes
+
+LITTLE = Search(noises=16, held_out=8, batch=8, steps=8, fine=24)
+SCHEDULES: list[Schedule] = [VP(), EDM(), Cosine(), Flow(), LinearBetas(100)]
+
+
+def modes(schedule: Schedule) -> Mixture:
+    means = torch.tensor([[1.2, -0.5], [-0.8, 0.9], [-0.4, -1.1]], dtype=torch.float64)
+    spread = torch.tensor([[0.09, 0.03], [0.03, 0.04]], dtype=torch.float64).expand(3, 2, 2)
+    return Mixture(schedule, torch.ones(3), means, spread, classes=[0, 1, 1])
+
+
+def noise(n: int, seed: int = 0) -> Tensor:
+    return Rng(range(seed, seed + n)).normal((2,), "test", dtype=torch.float64)
+
+
+def started(schedule: Schedule, noise: Tensor, t: float) -> Tensor:
+    alpha, sigma = schedule(torch.tensor(t, dtype=torch.float64))
+    return noise * (alpha**2 + sigma**2).sqrt()
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+@pytest.mark.parametrize(
+    "sampler",
+    [DDIM(), DPMpp2M(), DPMpp3M(), DPMSolver(2), DEIS(), LMS(), UniPC(3), UniPC(2, "eps"), PNDM(), FlowAdams(4)],
+    ids=repr,
+)
+def test_one_evaluation_a_step_is_a_linear_walk(sampler: Sampler, schedule: Schedule) -> None:
+    """Its weights, read off along unit vectors, lead where it leads; and `sampler.Fitted` follows them."""
+    if isinstance(sampler, PNDM) and isinstance(schedule, Flow):
+        pytest.skip("refuses a start without signal")
+    denoiser, x = modes(schedule), noise(5)
+    (last,) = schedule.time(schedule.log_snr(torch.tensor([schedule.t_min], dtype=torch.float64)) - 0.1).tolist()
+    times = [*LogSNR()(schedule, 7)[:-1], last]
+    plan = linear(sampler, schedule, times)
+    there = sampler(denoiser, started(schedule, x, 1.0), times)
+    assert torch.allclose(end(denoiser, x, plan.t, plan.weights), there, rtol=1e-6, atol=1e-7)
+    walk = plan.walk(schedule)
+    assert torch.allclose(Fitted()(denoiser, started(schedule, x, 1.0), walk), there, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_auto_spaces_the_turns_alike_whatever_the_schedule(schedule: Schedule) -> None:
+    """Where signal and noise are of like size its times have the same log-SNRs on every schedule that goes far on both sides."""
+    for n in (1, 2, 5, 60):
+        times = Auto()(schedule, n)
+        assert len(times) == n and times[0] == 1 and (n == 1 or times[-1] == schedule.t_min)
+    lam = schedule.log_snr(torch.tensor(Auto()(schedule, 60).values, dtype=torch.float64)) / 2
+    assert 0.55 < float(((lam > -2) & (lam < 2)).double().mean()) < 0.85
+
+
+def test_fitted_leaves_other_times_to_another() -> None:
+    denoiser, x, times = modes(VP()), noise(3), LogSNR()(VP(), 6)
+    assert torch.equal(Fitted(DPMpp2M())(denoiser, x, times), DPMpp2M()(denoiser, x, times))
+
+
+def test_a_fitted_walk_takes_as_many_evaluations_as_steps() -> None:
+    plan = linear(FlowAdams(), VP(), [1.0, 0.6, 0.3, 0.1])
+    moments = list(Fitted().walk(modes(VP()), noise(2), plan.walk(VP())))
+    assert [moment.nfe for moment in moments] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_knots_begin_with_the_plan_and_have_its_gradient(schedule: Schedule) -> None:
+    plan = next(plan for plan in grid(schedule, 5) if plan.name.startswith("FlowAdams"))
+    knots = Knots(schedule, plan, memory=4)
+    t, weights = knots()
+    assert torch.allclose(t, plan.t, atol=0.02) and torch.allclose(weights, plan.weights, atol=0.05)
+    denoiser, x = modes(schedule), noise(4)
+
+    def loss() -> Tensor:
+        return end(denoiser, x, *knots()).square().sum()
+
+    loss().backward()
+    step, k = 1e-5, 2
+    assert knots.logits.grad is not None
+    with torch.no_grad():
+        knots.logits[k] += step
+        above = loss()
+        knots.logits[k] -= 2 * step
+        slope = (above - loss()) / (2 * step)
+    assert float(knots.logits.grad[k]) == pytest.approx(float(slope), rel=2e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("schedule", [VP(), Cosine()], ids=repr)
+def test_fitting_is_never_worse_helps_and_is_the_same_again(schedule: Schedule) -> None:
+    denoiser = modes(schedule)
+    data, judge, fresh = (solved(denoiser, noise(n, seed), {}, 64) for n, seed in ((48, 0), (32, 100), (64, 200)))
+    search = replace(LITTLE, batch=24, steps=40)
+    found = best(denoiser, 4, data, judge, search)
+    assert found.error <= found.untuned
+    usual = linear(FlowAdams(), schedule, [*Auto()(schedule, 4)[:-1], schedule.t_min + 1e-3])
+    weights = torch.zeros(4, 4, dtype=torch.float64)
+    for k, row in enumerate(found.walk.weights):
+        weights[k, : len(row)] = torch.tensor(row)
+    assert error(denoiser, fresh, Plan(torch.tensor(found.walk[:-1]), weights)) < 0.8 * error(denoiser, fresh, usual)
+    assert best(denoiser, 4, data, judge, search) == found
+
+
+def test_conditions_and_guidance_are_fitted_under() -> None:
+    guided = Guided(modes(VP()), CFG(2.0))
+    cond = {"label": torch.tensor([0, 1] * 8)}
+    data = solved(guided, noise(16), cond, 64)
+    assert float(distance(data.end, solved(modes(VP()), noise(16), cond, 64).end).mean()) > 0.05
+    found = best(guided, 3, data, data, LITTLE)
+    assert len(found.walk) == 4 and found.error <= found.untuned
+
+
+def test_a_run_keeps_its_walks_and_samples_by_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "run"
+    stirred("digits").save(run)
+    before = load(run).sample(2, steps=5, seed=7)
+    lines: list[str] = []
+    tune(run, [3], search=LITTLE, say=lines.append)
+    assert len(lines) == 1 and "3 steps" in lines[0]
+    monkeypatch.setattr(sys, "argv", ["unnoise", "tune", str(run), "--nfe", "4", "--noises", "8", "--rounds", "4"])
+    with pytest.raises(SystemExit) as left:
+        entry()
+    assert not left.value.code
+    model = load(run)
+    assert isinstance(model.sampler, Fitted) and isinstance(model.times, FittedTimes)
+    schedule = model.denoiser.schedule
+    assert all(isinstance(model.times(schedule, n), FittedWalk) for n in (3, 4))
+    assert not torch.equal(model.sample(2, steps=3, seed=7), model.sample(2, steps=3, seed=7, sampler=model.sampler.otherwise))
+    assert torch.equal(model.sample(2, steps=5, seed=7), before), "steps that nothing was fitted for stay as they were"
+
+    (made, _) = sample(run, Order([7], overrides=["model.Defaults.steps=3"], device="cpu"), tmp_path / "out")
+    assert reproduce(made, run)[1]
+    assert "Fitted" in json.dumps(load(run).recipe.resolved().sections["times"])
+
+
+@pytest.mark.parametrize("text", ["", "8,x", "0"])
+def test_bad_numbers_of_steps_are_refused(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["unnoise", "tune", str(tmp_path), "--nfe", text])
+    with pytest.raises(SystemExit) as left:
+        entry()
+    assert left.value.code == 2
