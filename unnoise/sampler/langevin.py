@@ -32,10 +32,10 @@ class Both(NamedTuple):
     levels: list[Level]
 
 
-def _levels(schedule: Schedule, times: Sequence[float]) -> list[Level]:
+def _levels(schedule: Schedule, times: Sequence[float], wanted: range) -> list[Level]:
     t, alpha, sigma, _ = path(schedule, times)
     kept = [(a / b) ** 2 for a, b in itertools.pairwise(alpha)] + [1.0]
-    return [Level(t[k], -1 / sigma[k] ** 2, alpha[k] / sigma[k] ** 2, sigma[k], kept[k]) for k in range(len(t))]
+    return [Level(t[k], -1 / sigma[k] ** 2, alpha[k] / sigma[k] ** 2, sigma[k], kept[k]) for k in wanted]
 
 
 def _score(walk: Walk, x: Tensor, level: Level) -> Tensor:
@@ -107,7 +107,7 @@ class PredictorCorrector(Sampler):
         return None if inner is None else inner + (n - 1) * self.corrector.steps
 
     def plan(self, schedule: Schedule, times: Sequence[float]) -> Sequence[Any]:
-        return Both(self.predictor.plan(schedule, times), _levels(schedule, times)[:-1])
+        return Both(self.predictor.plan(schedule, times), _levels(schedule, times, range(len(times) - 1)))
 
     def step(self, walk: Walk, x_t: Tensor, k: int) -> Tensor:
         both: Both = walk.plan
@@ -132,7 +132,7 @@ class AnnealedLangevin(Sampler):
         steps: Evaluations at each level.
 
     Raises:
-        ValueError: In a walk from alpha_t = 0, where x cannot be rescaled.
+        ValueError: In a walk from alpha_t = 0, where x cannot be rescaled, or down to sigma_s = 0, where there is no score.
 
     Reference: Song & Ermon, Generative Modeling by Estimating Gradients of the Data Distribution, 2019, algorithm 1.
     arXiv:1907.05600
@@ -148,11 +148,13 @@ class AnnealedLangevin(Sampler):
         return (n - 1) * self.steps + 1
 
     def plan(self, schedule: Schedule, times: Sequence[float]) -> list[tuple[float, Level]]:
-        alpha = path(schedule, times).alpha
+        _, alpha, sigma, _ = path(schedule, times)
+        if sigma[-1] == 0 and len(sigma) > 1:
+            raise ValueError("AnnealedLangevin needs a score, and sigma = 0 at the end of this walk has none; end above it")
         if alpha[0] == 0:
             raise ValueError(f"AnnealedLangevin rescales by 1 / alpha, 0 at the start of {schedule!r}; start below t = 1")
         scales = [s / t for t, s in itertools.pairwise(alpha)]
-        return list(zip(scales, _levels(schedule, times)[1:], strict=True))
+        return list(zip(scales, _levels(schedule, times, range(1, len(times))), strict=True))
 
     def step(self, walk: Walk, x_t: Tensor, k: int) -> Tensor:
         scale, level = walk.plan[k]

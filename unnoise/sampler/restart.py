@@ -34,12 +34,13 @@ class Restart(Sampler):
     interval falls with `steps`, not with n (hence order 0): 0.3 % of the standard deviation of normal data with 16.
 
     Args:
-        low, high: The interval, of sigma / alpha; its foot is the first time of the walk not above `low` (or the last of all).
+        low, high: The interval, of sigma / alpha; its foot is the first time of the walk not above `low` (or the last of all, but
+            that of sigma = 0).
         repeats: Leaps.
         steps: Times of each walk down the interval, spaced as EDM's grid with rho = 7.
 
     Raises:
-        ValueError: If the interval is empty, or in a walk that begins below it.
+        ValueError: If the interval is empty, or in a walk that begins below it or ends above it.
 
     Reference: Xu et al., Restart Sampling for Improving Generative Processes, 2023, algorithm 1. arXiv:2306.14878
     """
@@ -64,7 +65,10 @@ class Restart(Sampler):
         at = path(schedule, times)
         if len(at.t) > 1 and math.exp(-at.lam[0]) < self.high:
             raise ValueError(f"Restart: the walk begins at sigma / alpha = {math.exp(-at.lam[0]):g}, below high = {self.high:g}")
-        low = next((k for k, lam in enumerate(at.lam) if math.exp(-lam) <= self.low), len(at.t) - 1)
+        noisy = [k for k, sigma in enumerate(at.sigma) if sigma > 0]
+        low = next((k for k in noisy if math.exp(-at.lam[k]) <= self.low), noisy[-1])
+        if len(at.t) > 1 and (low == 0 or math.exp(-at.lam[low]) >= self.high):
+            raise ValueError(f"Restart: the walk has no foot below high = {self.high:g} to leap from; take more times")
         ratios = torch.linspace(self.high ** (1 / 7), math.exp(-at.lam[low] / 7), self.steps, dtype=torch.float64) ** 7
         again = [*schedule.time(-2 * ratios[:-1].log()).tolist(), at.t[low]]
         ends = torch.tensor([at.t[low], again[0]], dtype=torch.float64)
