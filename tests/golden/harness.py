@@ -24,24 +24,17 @@ DEFAULT = Path(__file__).parents[2] / "../shared/goldens"
 
 # Items of rooms that are not built yet: counted apart, never as passed.
 LATER = {
-    "guided_unet": "networks",
-    "guided_classifier_guidance": "networks",
-    "diffusers_unet2d_cifar": "networks",
-    "diffusers_unet2d_celeba": "networks",
     "diffusers_sd1": "networks",
     "diffusers_sd2": "networks",
     "diffusers_misc": "networks",
     "diffusers_kl": "codecs",
     "diffusers_vq": "codecs",
-    "diffusers_dit": "networks",
     "edm_augment": "augmentation",
-    "edm_networks": "networks",
     "edm2_ops": "networks",
     "edm2_phema": "averages of weights",
     "edm2_networks": "networks",
     "latent_diffusion": "codecs",
     "diffwave": "audio",
-    "dit": "networks",
 }
 
 
