@@ -96,6 +96,7 @@ class Brownian:
         self.rng, self.schedule = rng, schedule
         lams = schedule.log_snr(torch.tensor(list(times), dtype=torch.float64)) / 2
         self.lams = dict(zip(times, lams.tolist(), strict=True))
+        self.stops = set(times)  # where steps end: no later interval begins before one
         self.paths = self.stirs = 0
         self.start: tuple[float, Tensor | None]  # where the last interval began
         self.value: Tensor | None  # W / exp(lam) where the route is; None: 0
@@ -124,6 +125,8 @@ class Brownian:
         before, now = self.start[1], self.value
         assert now is not None
         spread = (-math.expm1(2 * (lam_t - lam_s))) ** -0.5
+        if s in self.stops:  # a state less to keep
+            self.start = lam_s, now
         return now * spread if before is None else (now * spread).add_(before, alpha=-math.exp(lam_t - lam_s) * spread)
 
     def _lam(self, t: float) -> float:
