@@ -22,6 +22,7 @@ from unnoise.tensor import Rng
 FIRST = -6.0  # below this lam there are no knots: e^-12 of the clock, nothing of the picture is decided there
 FINEST = 20  # halvings of a unit of lam: what a 32-bit key can tell apart
 LEAF = 2.0  # knots are laid until their distance is at most this many steps
+LARGE = 2**16  # numbers in a sample: larger ones have no knots between whole lam, so that few states are kept
 CHUNK = 2**17  # numbers drawn at once, ahead of need, where states are small and each call costs more than its numbers
 
 
@@ -112,16 +113,17 @@ class Brownian:
             self.stirs += 1
             return self.rng.normal(like.shape[1:], "stir", self.stirs, dtype=like.dtype)
         lam_t, lam_s = self._lam(t), self._lam(s)
+        h = lam_s - lam_t if like[0].numel() < LARGE else math.inf
         if lam_s == math.inf:  # the clock's end: what is added there has no part in what came before
             return self.rng.normal(like.shape[1:], f"end {self.paths}", dtype=like.dtype)
         if lam_t != self.start[0]:
             if not lam_t >= self.route.here:
                 self._begin(lam_t)
-            self._follow(like, lam_t, lam_s - lam_t)
+            self._follow(like, lam_t, h)
             self.start = lam_t, self.value
         elif lam_s < self.route.here:
             self._begin(lam_t)
-        self._follow(like, lam_s, lam_s - lam_t)
+        self._follow(like, lam_s, h)
         before, now = self.start[1], self.value
         assert now is not None
         spread = (-math.expm1(2 * (lam_t - lam_s))) ** -0.5
