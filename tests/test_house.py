@@ -100,7 +100,19 @@ def test_help_does_not_import_torch() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert shown.returncode == 0, shown.stderr
-    for verb in ("train", "sample", "info", "check", "noise", "recipes", "report", "reproduce", "selfcheck", "likelihood", "tune"):
+    for verb in (
+        "train",
+        "sample",
+        "info",
+        "check",
+        "noise",
+        "recipes",
+        "report",
+        "reproduce",
+        "selfcheck",
+        "likelihood",
+        "tune",
+    ):
         assert f"  {verb} " in shown.stdout
 
 
