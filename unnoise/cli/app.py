@@ -1,0 +1,61 @@
+"""The application, and what its verbs share: options of the same name mean the same, and are read the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["Device", "Precision", "Run", "Seed", "Set", "Threads", "app", "conditions", "integers", "show"]
+
+app = typer.Typer(
+    name="unnoise",
+    help="Diffusion models from a folder of data: look it over, train, generate, measure.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads; all cores if not given")]
+Precision = Annotated[str, typer.Option(help="fp32 or bf16")]
+Set = Annotated[list[str], typer.Option("--set", metavar="SECTION.NAME.KEY=VALUE", help="change the recipe; repeatable")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="the folder that `unnoise train` wrote")]
+Seed = Annotated[int, typer.Option(help="of everything random")]
+
+
+def conditions(pairs: list[str]) -> dict[str, Any] | None:
+    """NAME=VALUE pairs; a value that is a number is one, "none" is the null, and no pair at all is None."""
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise ValueError(f"--cond {pair}: expected NAME=VALUE")
+        parts = [_number(part) for part in text.split(",")]
+        found[name] = None if text == "none" else parts[0] if len(parts) == 1 else parts
+    return found or None
+
+
+def integers(option: str, text: str) -> list[int]:
+    """Whole numbers with commas between them."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(f"{option} {text}: expected whole numbers with commas between them") from None
+
+
+def _number(text: str) -> Any:
+    try:
+        return int(text) if text.lstrip("-").isdecimal() else float(text)
+    except ValueError:
+        return text
+
+
+def show(table: Any) -> None:
+    """A table of names and values, nested ones indented."""
+    rows = table.items()
+    width = max((len(str(name)) for name, _ in rows), default=0)
+    for name, value in rows:
+        print(f"{name:<{width}}  {value}")

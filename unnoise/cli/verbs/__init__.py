@@ -1,0 +1,14 @@
+"""The verbs: one file each, which says what it takes and calls one task. `unnoise --help` lists them in this order."""
+
+# ruff: noqa: F401, I001
+from unnoise.cli.verbs import train
+from unnoise.cli.verbs import sample
+from unnoise.cli.verbs import info
+from unnoise.cli.verbs import check
+from unnoise.cli.verbs import noise
+from unnoise.cli.verbs import tune
+from unnoise.cli.verbs import recipes
+from unnoise.cli.verbs import report
+from unnoise.cli.verbs import likelihood
+from unnoise.cli.verbs import selfcheck
+from unnoise.cli.verbs import reproduce

@@ -1,0 +1,43 @@
+"""`unnoise sample`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unnoise.cli.app import Device, Precision, Run, Seed, Set, Threads, app, conditions
+
+
+@app.command()
+def sample(
+    run: Run,
+    n: Annotated[int | None, typer.Option("-n", help="how many: seeds SEED, SEED + 1, ...")] = None,
+    seeds: Annotated[str | None, typer.Option(help="the seeds themselves: 0-63 or 3,5,9")] = None,
+    steps: Annotated[int | None, typer.Option(help="times in the walk")] = None,
+    sampler: Annotated[str | None, typer.Option(help="DDIM, DPMpp2M, Heun, ...; options by --set sampler.NAME.KEY=VALUE")] = None,
+    cond: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="a condition; repeatable")] = [],  # noqa: B006
+    scale: Annotated[float | None, typer.Option(help="of classifier-free guidance; 1 is none")] = None,
+    out: Annotated[Path | None, typer.Option(help="where the files go; RUN/samples if not given")] = None,
+    set_: Set = [],  # noqa: B006
+    device: Device = "auto",
+    precision: Precision = "fp32",
+    threads: Threads = None,
+    seed: Seed = 0,
+) -> None:
+    """Generate: one file a seed, and grid.png. Without --cond, conditions are drawn as the data have them."""
+    from unnoise.cli.progress import bar
+    from unnoise.task import sample as task
+
+    if n is not None and (n < 1 or seeds):
+        raise ValueError(f"-n {n}: expected at least 1, and not together with --seeds")
+    listed = task.seeds(seeds) if seeds else list(range(seed, seed + (n or 16)))
+    changes = [f"sampler={sampler}"] * bool(sampler) + [*set_]
+    changes += [f"model.Defaults.steps={steps}"] * (steps is not None)
+    changes += [f"guidance.CFG.scale={scale}"] * (scale is not None)
+    order = task.Order(listed, conditions(cond), changes, device, precision, threads)
+    folder = out or run / "samples"
+    with bar("sampling", "steps") as progress:
+        paths = task.sample(run, order, folder, progress)
+    print(f"{len(paths)} files in {folder}; all of them on {paths[-1]}")
