@@ -73,7 +73,10 @@ def _resample(network: UNet | Classifier) -> str:
 def _one(option: str, values: Iterable[T]) -> T:
     first, *others = set(values)
     if others:
-        raise ValueError(f"the layers of this network have several {option}, {[first, *others]}: the export allows one")
+        several = sorted([first, *others])  # type: ignore[type-var]
+        raise ValueError(
+            f"the layers of this network have several {option}, {several}, and the export allows one: set it to train"
+        )
     return first
 
 

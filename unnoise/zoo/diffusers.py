@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from unnoise.network import UNet
 from unnoise.nn import Attention, Downsample, Residual, Upsample
 from unnoise.zoo.anatomy import anatomy
-from unnoise.zoo.links import Config, Link, Weights, build, joined, labels, refuse, residual, same, table, take, write
+from unnoise.zoo.links import Config, Link, Plan, Weights, build, joined, labels, refuse, residual, same, table, take, write
 
-__all__ = ["dump", "load", "make"]
+__all__ = ["dump", "load", "make", "plan"]
 
 DEFAULTS = {
     "sample_size": None,
@@ -49,13 +49,16 @@ DEFAULTS = {
     "add_attention": True,
 }
 FEATURES = {(True, 0): "cos sin", (False, 1): "sin cos", (True, 1): "cos sin endpoint"}  # of flip_sin_to_cos, freq_shift
+NULL = "_null_class"  # our word in their configuration, where names that begin so are left alone
+TABLE = "embed.conditions.0.table.weight"
 OLD = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
 
 
 def make(config: Config) -> UNet:
     """The network of a configuration, without their weights.
 
-    With `num_class_embeds` it has the condition "label"; theirs has no row for none.
+    With `num_class_embeds` it has the condition "label". Theirs has no row for none, unless `_null_class` says that the last
+    one is that, as `dump` writes where there is one. Twice as many channels out as in are a learned variance.
 
     Raises:
         ValueError: For options that `UNet` does not have.
@@ -70,8 +73,13 @@ def make(config: Config) -> UNet:
         class_embed_type=None,
     )
     features = FEATURES.get((full["flip_sin_to_cos"], full["freq_shift"]))
-    if full["act_fn"] not in ("silu", "swish") or features is None or full["in_channels"] != full["out_channels"]:
-        raise ValueError("expected silu, sines and cosines of DDPM or ADM, and as many channels out as in")
+    variance = full["out_channels"] == 2 * full["in_channels"]
+    if (
+        full["act_fn"] not in ("silu", "swish")
+        or features is None
+        or full["out_channels"] not in (full["in_channels"], 2 * full["in_channels"])
+    ):
+        raise ValueError("expected silu, sines and cosines of DDPM or ADM, and as many channels out as in, or twice as many")
     scale_shift = full["resnet_time_scale_shift"] == "scale_shift"
     if scale_shift and full["add_attention"] and full["attn_norm_num_groups"] != full["norm_num_groups"]:
         raise ValueError("resnet_time_scale_shift = 'scale_shift': expected attn_norm_num_groups equal to norm_num_groups")
@@ -79,43 +87,49 @@ def make(config: Config) -> UNet:
     sides = (side, side) if isinstance(side, int) else tuple(side)
     width, *_ = full["block_out_channels"]
     head = full["attention_head_dim"]
-    return UNet(
-        (full["in_channels"], *sides),
-        labels(full["num_class_embeds"]),
-        width=width,
-        multipliers=[size / width for size in full["block_out_channels"]],
-        blocks=full["layers_per_block"],
-        attention=_attention(full),
-        middle=full["add_attention"],
-        heads=1 if head is None else None,
-        head_width=head or 1,
-        dropout=full["dropout"],
-        embedding="scale_shift" if scale_shift else "add",
-        resample=_resample(full),
-        features=features,
-        dim=full["time_embedding_dim"],
-        groups=full["norm_num_groups"],
-        eps=full["norm_eps"],
-    )
+    keys = {
+        "width": width,
+        "multipliers": [size / width for size in full["block_out_channels"]],
+        "blocks": full["layers_per_block"],
+        "attention": _attention(full),
+        "middle": full["add_attention"],
+        "heads": 1 if head is None else None,
+        "head_width": head or 1,
+        "dropout": full["dropout"],
+        "embedding": "scale_shift" if scale_shift else "add",
+        "resample": _resample(full),
+        "variance": full["out_channels"] == 2 * full["in_channels"],
+        "features": features,
+        "dim": full["time_embedding_dim"],
+        "groups": full["norm_num_groups"],
+        "eps": full["norm_eps"],
+    }
+    classes = full["num_class_embeds"]
+    known = labels(classes - 1 if classes and config.get("_null_class") else classes)
+    return Plan(UNet, (full["in_channels"], *sides), known, keys)
 
 
-def load(state_dict: Weights, config: Config) -> UNet:
-    """The network of a state dict.
+def load(state_dict: Weights, config: Config, own: bool = False) -> UNet:
+    """The network of a state dict; `own`: its tensors are nobody else's, and need no copy.
 
     Raises:
         ValueError: For weights or options that do not fit.
     """
     old = any(".query." in name for name in state_dict)
-    return build(partial(make, config), partial(_links, names=OLD if old else {}), state_dict)
+    links = partial(_links, names=OLD if old else {}, null=bool(config.get(NULL)))
+    return build(partial(make, config), links, state_dict)
 
 
 def dump(network: UNet) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The configuration and the state dict of a network in two dimensions, under the new names.
 
+    The class after the last, which is none, is written too (see `make`), unless it is all zeros.
+
     Raises:
         ValueError: For a network that they do not have.
     """
-    return _config(network), write(network, _links(network, names={}))
+    null = bool(network.embed.names) and bool(network.state_dict()[TABLE][-1].any())
+    return _config(network, null), write(network, _links(network, names={}, null=null))
 
 
 def _attention(full: Config) -> list[int]:
@@ -142,10 +156,10 @@ def _resample(full: Config) -> str:
     raise ValueError("expected every level to be resampled in the same way, by a convolution or in a residual block")
 
 
-def _config(network: UNet) -> dict[str, Any]:
+def _config(network: UNet, null: bool) -> dict[str, Any]:
     made, (channels, *sides) = anatomy(network), network.shape
-    if made["resample"] == "pool" or len(sides) != 2 or made["features"] == "fourier" or network.variance:
-        raise ValueError("UNet2DModel has two dimensions, convolutions or residual blocks to resample, and no variance")
+    if made["resample"] == "pool" or len(sides) != 2 or made["features"] == "fourier":
+        raise ValueError("UNet2DModel has two dimensions, convolutions or residual blocks to resample, and sines and cosines")
     classes = [len(condition.classes) for condition in network.conds.values()]
     if classes != classes[:1] or 0 in classes:
         raise ValueError("UNet2DModel takes one condition of classes at most")
@@ -158,7 +172,7 @@ def _config(network: UNet) -> dict[str, Any]:
         **DEFAULTS,
         "sample_size": sides[0] if sides[0] == sides[1] else sides,
         "in_channels": channels,
-        "out_channels": channels,
+        "out_channels": channels * (1 + network.variance),
         "time_embedding_dim": made["dim"] if made["dim"] != 4 * made["width"] else None,
         "freq_shift": shift,
         "flip_sin_to_cos": flip,
@@ -175,8 +189,9 @@ def _config(network: UNet) -> dict[str, Any]:
         "attn_norm_num_groups": made["groups"] if scale_shift else None,
         "norm_eps": made["eps"],
         "resnet_time_scale_shift": made["embedding"] if scale_shift else "default",
-        "num_class_embeds": classes[0] if classes else None,
+        "num_class_embeds": classes[0] + null if classes else None,
         "add_attention": made["middle"],
+        **({NULL: True} if null else {}),
     }
 
 
@@ -189,11 +204,11 @@ def _head(made: Config) -> int | None:
 NAMES = ("norm1", "conv1", "time_emb_proj", "norm2", "conv2", "conv_shortcut")
 
 
-def _links(network: UNet, names: Mapping[str, str]) -> Iterator[Link]:
+def _links(network: UNet, names: Mapping[str, str], null: bool = False) -> Iterator[Link]:
     yield from same("embed.hidden", "time_embedding.linear_1")
     yield from same("embed.out", "time_embedding.linear_2")
     if network.embed.names:
-        yield table("embed.conditions.0.table.weight", "class_embedding.weight")
+        yield Link(TABLE, ("class_embedding.weight",)) if null else table(TABLE, "class_embedding.weight")
     yield from same("stem", "conv_in")
     count, levels = network.blocks + 1, len(network.widths)
     for number in range(len(network.down)):
