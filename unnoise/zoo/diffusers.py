@@ -55,7 +55,12 @@ OLD = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
 
 
 def make(config: Config) -> UNet:
-    """The network of a configuration, without their weights.
+    """The network of a configuration, without their weights. See `plan`."""
+    return plan(config).make()
+
+
+def plan(config: Config) -> Plan:
+    """The network that a configuration describes.
 
     With `num_class_embeds` it has the condition "label". Theirs has no row for none, unless `_null_class` says that the last
     one is that, as `dump` writes where there is one. Twice as many channels out as in are a learned variance.
@@ -73,7 +78,6 @@ def make(config: Config) -> UNet:
         class_embed_type=None,
     )
     features = FEATURES.get((full["flip_sin_to_cos"], full["freq_shift"]))
-    variance = full["out_channels"] == 2 * full["in_channels"]
     if (
         full["act_fn"] not in ("silu", "swish")
         or features is None
@@ -105,7 +109,7 @@ def make(config: Config) -> UNet:
         "eps": full["norm_eps"],
     }
     classes = full["num_class_embeds"]
-    known = labels(classes - 1 if classes and config.get("_null_class") else classes)
+    known = labels(classes - 1 if classes and config.get(NULL) else classes)
     return Plan(UNet, (full["in_channels"], *sides), known, keys)
 
 
@@ -117,7 +121,7 @@ def load(state_dict: Weights, config: Config, own: bool = False) -> UNet:
     """
     old = any(".query." in name for name in state_dict)
     links = partial(_links, names=OLD if old else {}, null=bool(config.get(NULL)))
-    return build(partial(make, config), links, state_dict)
+    return build(partial(make, config), links, state_dict, own=own)
 
 
 def dump(network: UNet) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from unnoise.network import DiT
 from unnoise.nn import positions
-from unnoise.zoo.links import Config, Link, Weights, build, joined, labels, refuse, same, table, take, write
+from unnoise.zoo.links import Config, Link, Plan, Weights, build, joined, labels, refuse, same, table, take, write
 from unnoise.zoo.published import DIT as PRESETS
 
-__all__ = ["PRESETS", "dump", "dump_diffusers", "load", "make"]
+__all__ = ["PRESETS", "dump", "dump_diffusers", "load", "make", "plan"]
 
 PAPER = {
     "input_size": 32,
@@ -53,7 +53,12 @@ DIFFUSERS = {
 
 
 def make(config: Config, embeddings: int = 1) -> DiT:
-    """The network of a configuration, without their weights, with the condition "label"; its last row is theirs for none.
+    """The network of a configuration, without their weights. See `plan`."""
+    return plan(config, embeddings).make()
+
+
+def plan(config: Config, embeddings: int = 1) -> Plan:
+    """The network that a configuration describes, with the condition "label"; its last row is theirs for none.
 
     Raises:
         ValueError: For options that do not fit.
@@ -61,8 +66,8 @@ def make(config: Config, embeddings: int = 1) -> DiT:
     return _theirs(config, embeddings) if "num_attention_heads" in config else _papers(config)
 
 
-def load(state_dict: Weights, config: Config) -> DiT:
-    """The network of a state dict.
+def load(state_dict: Weights, config: Config, own: bool = False) -> DiT:
+    """The network of a state dict; `own`: its tensors are nobody else's, and need no copy.
 
     diffusers gives each block an embedding of its own; where all are equal, as in the published files, ours is one.
 
@@ -70,9 +75,9 @@ def load(state_dict: Weights, config: Config) -> DiT:
         ValueError: For weights or options that do not fit.
     """
     if "num_attention_heads" in config:
-        return build(partial(make, config, _embeddings(state_dict)), _diffusers, state_dict)
+        return build(partial(make, config, embeddings(state_dict)), _diffusers, state_dict, own=own)
     null = config.get("class_dropout_prob", PAPER["class_dropout_prob"]) > 0
-    return build(partial(make, config), partial(_facebook, null=null), state_dict)
+    return build(partial(make, config), partial(_facebook, null=null), state_dict, own=own)
 
 
 def dump(network: DiT) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -124,21 +129,21 @@ def dump_diffusers(network: DiT) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return config, write(network, _diffusers(network))
 
 
-def _papers(config: Config) -> DiT:
+def _papers(config: Config) -> Plan:
     full = take(config, PAPER, "DiT")
-    return DiT(
-        (full["in_channels"], full["input_size"], full["input_size"]),
-        labels(full["num_classes"]),
-        patch=full["patch_size"],
-        width=full["hidden_size"],
-        depth=full["depth"],
-        heads=full["num_heads"],
-        ratio=full["mlp_ratio"],
-        variance=full["learn_sigma"],
-    )
+    keys = {
+        "patch": full["patch_size"],
+        "width": full["hidden_size"],
+        "depth": full["depth"],
+        "heads": full["num_heads"],
+        "ratio": full["mlp_ratio"],
+        "variance": full["learn_sigma"],
+    }
+    side = full["input_size"]
+    return Plan(DiT, (full["in_channels"], side, side), labels(full["num_classes"]), keys)
 
 
-def _theirs(config: Config, embeddings: int) -> DiT:
+def _theirs(config: Config, embeddings: int) -> Plan:
     full = take(config, DIFFUSERS, "DiTTransformer2DModel")
     refuse(
         full,
@@ -149,21 +154,21 @@ def _theirs(config: Config, embeddings: int) -> DiT:
         norm_elementwise_affine=False,
     )
     channels = full["in_channels"]
-    return DiT(
-        (channels, full["sample_size"], full["sample_size"]),
-        labels(full["num_embeds_ada_norm"]),
-        patch=full["patch_size"],
-        width=full["num_attention_heads"] * full["attention_head_dim"],
-        depth=full["num_layers"],
-        heads=full["num_attention_heads"],
-        variance=full["out_channels"] == 2 * channels,
-        features="cos sin endpoint",
-        eps=(1e-6, full["norm_eps"]),
-        embeddings=embeddings,
-    )
+    keys = {
+        "patch": full["patch_size"],
+        "width": full["num_attention_heads"] * full["attention_head_dim"],
+        "depth": full["num_layers"],
+        "heads": full["num_attention_heads"],
+        "variance": full["out_channels"] == 2 * channels,
+        "features": "cos sin endpoint",
+        "eps": (1e-6, full["norm_eps"]),
+        "embeddings": embeddings,
+    }
+    side = full["sample_size"]
+    return Plan(DiT, (channels, side, side), labels(full["num_embeds_ada_norm"]), keys)
 
 
-def _embeddings(theirs: Weights) -> int:
+def embeddings(theirs: Weights) -> int:
     """1 if all blocks have the same embedding, else one for each."""
     own = [name for name in theirs if ".norm1.emb." in name]
     first = {name.partition(".norm1")[2]: theirs[name] for name in own if name.startswith("transformer_blocks.0.")}
@@ -199,7 +204,6 @@ def _facebook(network: DiT, null: bool) -> Iterator[Link]:
 
 def _diffusers(network: DiT) -> Iterator[Link]:
     count = len(network.embeds)
-    yield Link("positions", (), lambda: positions(network.grid, network.width).float(), lambda p: ())  # theirs is in single
     yield from _patches("pos_embed.proj", network)
     for number in range(len(network.blocks)):
         mine, their = f"blocks.{number}", f"transformer_blocks.{number}"
@@ -214,6 +218,8 @@ def _diffusers(network: DiT) -> Iterator[Link]:
         yield from same(f"{mine}.contract", f"{their}.ff.net.2")
     yield from same("steer", "proj_out_1")
     yield from same("out", "proj_out_2")
+    # Last, when the width is known to be the file's; theirs is in single.
+    yield Link("positions", (), lambda: positions(network.grid, network.width).float(), lambda p: ())
 
 
 def _patches(theirs: str, network: DiT) -> Iterator[Link]:

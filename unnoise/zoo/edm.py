@@ -17,10 +17,10 @@ from unnoise.condition import Condition
 from unnoise.network import NCSNpp, UNet
 from unnoise.network.ncsnpp import SkipInput
 from unnoise.nn import Attention, Fir, Fourier, Residual
-from unnoise.zoo.links import Config, Link, Weights, build, labels, refuse, residual, same, take
+from unnoise.zoo.links import Config, Link, Plan, Weights, build, labels, refuse, residual, same, take
 from unnoise.zoo.published import EDM as PRESETS
 
-__all__ = ["PRESETS", "load", "make"]
+__all__ = ["PRESETS", "load", "make", "plan"]
 
 COMMON = {
     "model_type": "SongUNet",
@@ -59,7 +59,12 @@ WAYS = {"standard": "none", "skip": "skip", "residual": "residual"}
 
 
 def make(config: Config, variance: bool = False) -> NCSNpp | UNet:
-    """The network of a configuration, without their weights.
+    """The network of a configuration, without their weights. See `plan`."""
+    return plan(config, variance).make()
+
+
+def plan(config: Config, variance: bool = False) -> Plan:
+    """The network that a configuration describes.
 
     With `label_dim` it has the condition "label", none being what zeros are to theirs; with `augment_dim` "augment", a
     vector.
@@ -70,18 +75,24 @@ def make(config: Config, variance: bool = False) -> NCSNpp | UNet:
     return _dhariwal(config, variance) if config.get("model_type") == "DhariwalUNet" else _song(config, variance)
 
 
-def load(state_dict: Weights, config: Config) -> NCSNpp | UNet:
-    """The network of a state dict, whose names may begin with "model.". Twice the channels at the end are a variance.
+def load(state_dict: Weights, config: Config, own: bool = False) -> NCSNpp | UNet:
+    """The network of a state dict, whose names may begin with "model.". `own`: its tensors are nobody else's, and need no copy.
 
     Raises:
         ValueError: For weights or options that do not fit.
     """
     theirs = {name.removeprefix("model."): tensor for name, tensor in state_dict.items()}
-    side = config.get("img_resolution")
-    last = theirs.get("out_conv.bias", theirs.get(f"dec.{side}x{side}_aux_conv.bias"))
-    variance = last is not None and len(last) == 2 * config.get("img_channels", 0)
+    variance = has_variance(state_dict, config)
     links = _unet if config.get("model_type") == "DhariwalUNet" else _ncsnpp
-    return build(partial(make, config, variance), partial(links, config), theirs, left=[".resample_filter"])
+    return build(partial(make, config, variance), partial(links, config), theirs, left=[".resample_filter"], own=own)
+
+
+def has_variance(state_dict: Weights, config: Config) -> bool:
+    """Whether the network ends with twice the channels, of which the second half is a variance."""
+    side = config.get("img_resolution")
+    ends = ("out_conv.bias", f"dec.{side}x{side}_aux_conv.bias")
+    last = [state_dict[name] for end in ends for name in (end, f"model.{end}") if name in state_dict]
+    return bool(last) and len(last[0]) == 2 * config.get("img_channels", 0)
 
 
 def _shape(full: Config) -> tuple[int, int, int]:
@@ -93,44 +104,42 @@ def _attention(full: Config) -> list[int]:
     return [level for level, side in enumerate(sides) if side in full["attn_resolutions"]]
 
 
-def _song(config: Config, variance: bool) -> NCSNpp:
+def _song(config: Config, variance: bool) -> Plan:
     full = take(config, SONG, "SongUNet")
     refuse(full, model_type="SongUNet", channel_mult_emb=4)
     if full["embedding_type"] not in FEATURES or {full["encoder_type"], full["decoder_type"]} - set(WAYS):
         raise ValueError(f"expected embedding_type of {list(FEATURES)}, encoder_type and decoder_type of {list(WAYS)}")
     augment = {"augment": Condition(shape=(full["augment_dim"],))} if full["augment_dim"] else {}
-    return NCSNpp(
-        _shape(full),
-        augment | labels(full["label_dim"]),
-        width=full["model_channels"],
-        multipliers=full["channel_mult"],
-        blocks=full["num_blocks"],
-        attention=_attention(full),
-        dropout=full["dropout"],
-        variance=variance,
-        features=FEATURES[full["embedding_type"]],
-        noise=full["channel_mult_noise"],
-        inputs=WAYS[full["encoder_type"]],
-        outputs=WAYS[full["decoder_type"]],
-        taps=full["resample_filter"],
-    )
+    keys = {
+        "width": full["model_channels"],
+        "multipliers": full["channel_mult"],
+        "blocks": full["num_blocks"],
+        "attention": _attention(full),
+        "dropout": full["dropout"],
+        "variance": variance,
+        "features": FEATURES[full["embedding_type"]],
+        "noise": full["channel_mult_noise"],
+        "inputs": WAYS[full["encoder_type"]],
+        "outputs": WAYS[full["decoder_type"]],
+        "taps": full["resample_filter"],
+    }
+    return Plan(NCSNpp, _shape(full), augment | labels(full["label_dim"]), keys)
 
 
-def _dhariwal(config: Config, variance: bool) -> UNet:
+def _dhariwal(config: Config, variance: bool) -> Plan:
     full = take(config, DHARIWAL, "DhariwalUNet")
     refuse(full, augment_dim=0)
-    return UNet(
-        _shape(full),
-        labels(full["label_dim"]),
-        width=full["model_channels"],
-        multipliers=full["channel_mult"],
-        blocks=full["num_blocks"],
-        attention=_attention(full),
-        dropout=full["dropout"],
-        resample="residual",
-        variance=variance,
-        dim=full["channel_mult_emb"] * full["model_channels"],
-    )
+    keys = {
+        "width": full["model_channels"],
+        "multipliers": full["channel_mult"],
+        "blocks": full["num_blocks"],
+        "attention": _attention(full),
+        "dropout": full["dropout"],
+        "resample": "residual",
+        "variance": variance,
+        "dim": full["channel_mult_emb"] * full["model_channels"],
+    }
+    return Plan(UNet, _shape(full), labels(full["label_dim"]), keys)
 
 
 def _ncsnpp(config: Config, network: NCSNpp) -> Iterator[Link]:

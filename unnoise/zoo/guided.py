@@ -16,10 +16,10 @@ from unnoise.condition import Condition
 from unnoise.network import Classifier, UNet
 from unnoise.nn import Attention, Downsample, Residual, Upsample
 from unnoise.zoo.anatomy import anatomy
-from unnoise.zoo.links import Config, Link, Weights, build, flat, labels, refuse, residual, same, table, take, write
+from unnoise.zoo.links import Config, Link, Plan, Weights, build, flat, labels, refuse, residual, same, table, take, write
 from unnoise.zoo.published import GUIDED as PRESETS
 
-__all__ = ["PRESETS", "dump", "load", "make"]
+__all__ = ["PRESETS", "dump", "load", "make", "plan"]
 
 COMMON = {
     "image_size": ...,
@@ -46,7 +46,12 @@ CLASSIFIER = {**COMMON, "pool": "adaptive"}
 
 
 def make(config: Config) -> UNet | Classifier:
-    """The network of a configuration, without their weights; one with a `pool` is a classifier's.
+    """The network of a configuration, without their weights. See `plan`."""
+    return plan(config).make()
+
+
+def plan(config: Config) -> Plan:
+    """The network that a configuration describes; one with a `pool` is a classifier's.
 
     `super_resolution` (ours: they have a class of its own) adds the condition "low" of route "concat", x's low-resolution
     fellow enlarged to x's sides. A class-conditional network has the condition "label"; theirs has no row for none.
@@ -57,14 +62,14 @@ def make(config: Config) -> UNet | Classifier:
     return _classifier(config) if "pool" in config else _unet(config)
 
 
-def load(state_dict: Weights, config: Config) -> UNet | Classifier:
-    """The network of a state dict.
+def load(state_dict: Weights, config: Config, own: bool = False) -> UNet | Classifier:
+    """The network of a state dict; `own`: its tensors are nobody else's, and need no copy.
 
     Raises:
         ValueError: For weights or options that do not fit.
     """
     new = config.get("use_new_attention_order", COMMON["use_new_attention_order"])
-    return build(partial(make, config), partial(_links, new=new), state_dict)
+    return build(partial(make, config), partial(_links, new=new), state_dict, own=own)
 
 
 def dump(network: UNet | Classifier) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -131,19 +136,20 @@ def _shared(full: Config) -> dict[str, Any]:
     }
 
 
-def _unet(config: Config) -> UNet:
+def _unet(config: Config) -> Plan:
     full = take(config, UNET, "UNetModel")
     shape = (full["in_channels"], full["image_size"], full["image_size"])
     low = {"low": Condition(route="concat", shape=shape)} if full["super_resolution"] else {}
     if full["out_channels"] not in (shape[0], 2 * shape[0]):
         raise ValueError(f"out_channels = {full['out_channels']}: expected {shape[0]}, or {2 * shape[0]} with a variance")
-    return UNet(shape, labels(full["num_classes"]) | low, variance=full["out_channels"] == 2 * shape[0], **_shared(full))
+    variance = full["out_channels"] == 2 * shape[0]
+    return Plan(UNet, shape, labels(full["num_classes"]) | low, {"variance": variance, **_shared(full)})
 
 
-def _classifier(config: Config) -> Classifier:
+def _classifier(config: Config) -> Plan:
     full = take(config, CLASSIFIER, "EncoderUNetModel")
     shape = (full["in_channels"], full["image_size"], full["image_size"])
-    return Classifier(shape, full["out_channels"], full["pool"], **_shared(full))
+    return Plan(Classifier, shape, {}, {"classes": full["out_channels"], "pool": full["pool"], **_shared(full)})
 
 
 NAMES = ("in_layers.0", "in_layers.2", "emb_layers.1", "out_layers.0", "out_layers.3", "skip_connection")

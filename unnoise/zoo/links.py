@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from unnoise.condition import Condition
 from unnoise.nn import AdaptiveNorm
@@ -19,6 +21,37 @@ from unnoise.nn import AdaptiveNorm
 Weights = Mapping[str, Tensor]
 Config = Mapping[str, Any]
 N = TypeVar("N", bound=nn.Module)
+
+
+# No configuration of published weights comes near these; beyond them it is a slip or an attack.
+NUMBER = 1 << 20  # the largest number
+LENGTH = 64  # of a list
+CLASSES = 100_000
+
+
+class Plan(NamedTuple):
+    """A network before it is made: what a recipe says of it, and what its domain does.
+
+    Attributes:
+        kind: Of `unnoise.network`.
+        shape, conds: Handed over by the domain; a kind without conditions takes none.
+        keys: The rest of its arguments; None where the default is meant.
+    """
+
+    kind: type[nn.Module]
+    shape: tuple[int, ...]
+    conds: Mapping[str, Condition]
+    keys: Mapping[str, Any]
+
+    def make(self) -> Any:
+        """The network, fresh."""
+        conds = {"conds": self.conds} if self.conds else {}
+        return self.kind(shape=self.shape, **conds, **self.keys)
+
+    def section(self) -> dict[str, dict[str, Any]]:
+        """`[network.Name]` of a recipe."""
+        plain = {key: list(value) if isinstance(value, tuple) else value for key, value in self.keys.items()}
+        return {self.kind.__name__: {key: value for key, value in plain.items() if value is not None}}
 
 
 @dataclass(frozen=True)
@@ -38,13 +71,26 @@ class Link:
     split: Callable[[Tensor], tuple[Tensor, ...]] = lambda tensor: (tensor,)
 
 
-def build(make: Callable[[], N], links: Callable[[N], Iterable[Link]], theirs: Weights, left: Iterable[str] = ()) -> N:
-    """A network with their weights, of their precision (half becomes single). `left`: endings of names without a use.
+def build(
+    make: Callable[[], N],
+    links: Callable[[N], Iterable[Link]],
+    theirs: Weights,
+    left: Iterable[str] = (),
+    own: bool = False,
+) -> N:
+    """A network with their weights, of their precision (half becomes single).
+
+    Args:
+        make: Makes the network.
+        links: Of that network.
+        theirs: Their state dict.
+        left: Endings of names without a use.
+        own: The tensors are nobody else's: the network keeps those that need no change, without a copy.
 
     Raises:
         ValueError: If a tensor is missing, superfluous or of another shape.
     """
-    with torch.device("meta"):
+    with bounded(2 * len(theirs) + LENGTH), torch.device("meta"):
         network = make()
     found, ours, unused = network.state_dict(), {}, set(theirs)
     dtype = functools.reduce(torch.promote_types, {w.dtype for w in theirs.values() if w.is_floating_point()}, torch.float32)
@@ -55,12 +101,36 @@ def build(make: Callable[[], N], links: Callable[[N], Iterable[Link]], theirs: W
         if tensor.shape != found[link.ours].shape:
             wanted, given = tuple(found[link.ours].shape), tuple(tensor.shape)
             raise ValueError(f"{link.theirs[0]!r} gives {given} in place of {wanted}: the weights are not of this configuration")
-        ours[link.ours] = tensor.clone(memory_format=torch.contiguous_format)
+        ours[link.ours] = tensor.contiguous() if own else tensor.clone(memory_format=torch.contiguous_format)
         unused -= set(link.theirs)
     if strange := sorted(name for name in unused if not name.endswith(tuple(left))):
         raise ValueError(f"the weights have {strange[0]!r}, for which this configuration has no place")
     network.load_state_dict(ours, assign=True)
     return network
+
+
+@contextmanager
+def bounded(most: int) -> Iterator[None]:
+    """No more parameters than these may be made inside: a network of a million layers is no network of a file of a hundred.
+
+    Raises:
+        ValueError: Where more are, or a size overflows.
+    """
+    made = 0
+
+    def count(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal made
+        made += 1
+        if made > most:
+            raise ValueError("the weights are fewer than this configuration has: they are not of it")
+
+    handle = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    except (RuntimeError, OverflowError, MemoryError) as error:
+        raise ValueError("the configuration has sizes that no network can have") from error
+    finally:
+        handle.remove()
 
 
 def write(network: nn.Module, links: Iterable[Link]) -> dict[str, Tensor]:
@@ -105,7 +175,13 @@ def table(ours: str, theirs: str) -> Link:
 
 
 def labels(number: int | None) -> dict[str, Condition]:
-    """The condition of networks that know their classes by number only."""
+    """The condition of networks that know their classes by number only.
+
+    Raises:
+        ValueError: For more than 100,000.
+    """
+    if (number or 0) > CLASSES:
+        raise ValueError(f"{number} classes; expected {CLASSES} at most")
     return {"label": Condition(classes=tuple(map(str, range(number))))} if number else {}
 
 
@@ -120,14 +196,30 @@ def take(config: Config, defaults: Config, name: str) -> dict[str, Any]:
     """Their defaults with the configuration upon them.
 
     Raises:
-        ValueError: For an option that they do not have, or one without a default that is not given.
+        ValueError: For an option that they do not have, one without a default that is not given, or one out of all bounds.
     """
+    for option, value in config.items():
+        _bound(f"{name}: {option}", value)
     if unknown := [option for option in config if option not in defaults and not option.startswith("_")]:
         raise ValueError(f"{name} has no option {unknown[0]!r}")
     full = {**defaults, **{option: value for option, value in config.items() if option in defaults}}
     if absent := [option for option, value in full.items() if value is ...]:
         raise ValueError(f"{name}: {absent[0]!r} is missing")
     return full
+
+
+def _bound(place: str, value: Any) -> None:
+    if isinstance(value, list | tuple):
+        if len(value) > LENGTH:
+            raise ValueError(f"{place} is a list of {len(value)}; expected {LENGTH} at most")
+        for one in value:
+            _bound(place, one)
+    elif isinstance(value, int | float) and not -NUMBER <= value <= NUMBER:
+        raise ValueError(
+            f"{place} = {value:g}: no network has such a size" if abs(value) < 1e300 else f"{place} is out of bounds"
+        )
+    elif isinstance(value, Mapping):
+        raise ValueError(f"{place} is a table; expected a number, a text or a list")
 
 
 def _cat(*parts: Tensor) -> Tensor:
