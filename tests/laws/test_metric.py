@@ -10,6 +10,7 @@ from torch import Tensor
 
 import unnoise.metric as metric
 from unnoise.metric import Fidelity, Frechet, Memorization, Moments, frechet, interval, nearest, precision_recall, share_interval
+from unnoise.metric.base import Gathered
 from unnoise.metric.features import Classifier, train
 from unnoise.tensor import Rng, permutation
 
@@ -24,25 +25,86 @@ def moments(mean: Tensor, covariance: Tensor) -> Moments:
     return made
 
 
-REFERENCES = {Fidelity: (normal(60, 4),), Frechet: (normal(60, 4),), Memorization: (normal(60, 4), normal(30, 4, 1))}
+REFERENCES = {
+    metric.Discrepancy: (normal(60, 4),),
+    metric.Diversity: (normal(60, 4),),
+    Fidelity: (normal(60, 4),),
+    Frechet: (normal(60, 4),),
+    metric.InceptionScore: (),
+    metric.KernelDistance: (normal(60, 4),),
+    metric.Marginals: (normal(60, 4),),
+    Memorization: (normal(60, 4), normal(30, 4, 1)),
+    metric.Recognition: (torch.full((4,), 0.25),),
+    metric.SlicedWasserstein: (normal(60, 4),),
+    metric.Spectrum: (normal(60, 4).reshape(60, 1, 4),),
+}
 MEMBERS = [getattr(metric, name) for name in metric.__all__ if isinstance(getattr(metric, name), type)]
+SEEN = {  # what a metric is shown, of normal numbers (B, 4)
+    metric.InceptionScore: lambda x: x.softmax(1),
+    metric.Recognition: lambda x: x.argmax(1),
+    metric.Spectrum: lambda x: x.reshape(-1, 1, 4),
+}
 METRICS = [member for member in MEMBERS if issubclass(member, metric.Metric) and member is not metric.Metric]
+
+
+def shown(member: type, x: Tensor) -> Tensor:
+    return SEEN.get(member, lambda x: x)(x)
 
 
 @pytest.mark.parametrize("member", METRICS)
 def test_parts_merge_and_order_does_not_matter(member: type) -> None:
-    x = normal(50, 4, 2)
+    x = shown(member, normal(50, 4, 2))
     whole, parts, other = (member(*REFERENCES[member]) for _ in range(3))
     whole.update(x)
     shuffled = x[permutation(50, 0, "test")]
     parts.update(shuffled[:7])
     other.update(shuffled[7:])
     parts.merge(other)
-    assert parts.compute() == pytest.approx(whole.compute(), rel=1e-5)
-    with pytest.raises(ValueError, match="not finite"):
-        whole.update(x / 0)
+    found, expected = parts.compute(), whole.compute()
+    if member is Frechet:  # drawn through parts of the samples, which are other ones in another order
+        low, high = whole.estimate()["frechet_infinity"][1:]
+        assert low < found.pop("frechet_infinity") < high
+        expected.pop("frechet_infinity")
+    assert found == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("member", METRICS)
+@pytest.mark.parametrize("size", [1, 9, 50])
+def test_the_size_of_batches_does_not_matter(member: type, size: int) -> None:
+    x = shown(member, normal(50, 4, 2))
+    whole, parts = member(*REFERENCES[member]), member(*REFERENCES[member])
+    whole.update(x)
+    for part in x.split(size):
+        parts.update(part)
+    assert parts.compute() == pytest.approx(whole.compute(), rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("member", METRICS)
+def test_intervals_hold_their_value_and_bad_samples_are_refused(member: type) -> None:
+    x = shown(member, normal(50, 4, 2))
+    whole = member(*REFERENCES[member])
     with pytest.raises(ValueError):
-        member(*REFERENCES[member]).compute()
+        whole.compute()
+    whole.update(x)
+    for found in whole.estimate(0.9).values():
+        assert found.low <= found.value <= found.high and found.low < found.high
+    if x.is_floating_point():
+        with pytest.raises(ValueError, match="not finite"):
+            whole.update(x / 0)
+
+
+@pytest.mark.parametrize("member", [m for m in METRICS if issubclass(m, Gathered)])
+def test_metrics_that_keep_samples_keep_no_more_than_their_limit(member: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(member, "limit", 40)
+    x = normal(300, 4, 2)
+    whole, parts, other = (member(*REFERENCES[member]) for _ in range(3))
+    whole.update(x)
+    for part in x.split(7):
+        parts.update(part)
+    assert torch.equal(whole.seen, parts.seen) and whole.seen.shape == (40, 4)
+    other.update(x + 100)
+    parts.merge(other)
+    assert len(parts.seen) == 40 and 5 < int((parts.seen[:, 0] > 50).sum()) < 35
 
 
 def test_moments_are_those_of_numpy() -> None:

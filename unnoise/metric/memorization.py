@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from unnoise.metric.base import Gathered, rows
+from unnoise.metric.base import LEVEL, Estimate, Gathered, rows
+from unnoise.metric.interval import interval, mean_interval, share
 from unnoise.tensor import permutation
 
 CHUNK = 1024  # rows whose distances to all others are held at once
+SEARCHED = 5000  # samples, and items of the held-out data, whose neighbours are looked for
 NEAR = 0.5  # of the median distance of held-out items: nearer than that is a near copy
 
 
@@ -30,7 +32,7 @@ class Memorization(Gathered):
     Computes `to_train` and `held_out_to_train` (medians of the distance to the nearest training item) and their `ratio`;
     `copies`, the share of samples nearer to a training item than half of the held-out data's median, and `held_out_copies`, the
     share of held-out data that are; `favour`, the share of samples that are nearer to the training data than to as many held-out
-    items: 0.5 without memory, 0.5 + min(N, M) / (2 N) for copies (ties count half).
+    items: 0.5 without memory, 0.5 + min(N, M) / (2 N) for copies (ties count half). At most 5,000 samples are looked at.
 
     Args:
         train: What the model was trained on, (N, ...).
@@ -41,22 +43,26 @@ class Memorization(Gathered):
     2020, section 3, asked for both sets of equal size. arXiv:2004.05675
     """
 
+    limit = SEARCHED
+
     def __init__(self, train: Tensor, held_out: Tensor, seed: int = 0) -> None:
         super().__init__()
         self.train, self.held_out, self.seed = rows(train, torch.float32), rows(held_out, torch.float32), seed
 
-    def compute(self) -> dict[str, float]:
-        distance, real = nearest(self.seen, self.train)[0], nearest(self.held_out, self.train)[0]
-        near = NEAR * real.median()
+    def estimate(self, level: float = LEVEL) -> dict[str, Estimate]:
+        x, fresh = self.seen, self.held_out[:SEARCHED]
+        distance, real = nearest(x, self.train)[0].double(), nearest(fresh, self.train)[0].double()
+        unit = real.median().clamp(min=1e-12)
         n = min(len(self.train), len(self.held_out))
-        some = [data[permutation(len(data), self.seed, "memorization")[:n]] for data in (self.train, self.held_out)]
-        to_some, to_held_out = (nearest(self.seen, data)[0] for data in some)
-        favour = (to_some < to_held_out).double() + (to_some == to_held_out).double() / 2
+        few = [data[permutation(len(data), self.seed, "memorization")[:n]] for data in (self.train, self.held_out)]
+        to_train, to_held_out = (nearest(x, data)[0] for data in few)
+        favour = (to_train < to_held_out).double() + (to_train == to_held_out).double() / 2
+        ends = interval(distance, torch.median, level=level, resamples=400)
         return {
-            "to_train": float(distance.median()),
-            "held_out_to_train": float(real.median()),
-            "ratio": float(distance.median() / real.median().clamp(min=1e-12)),
-            "copies": float((distance < near).double().mean()),
-            "held_out_copies": float((real < near).double().mean()),
-            "favour": float(favour.mean()),
+            "to_train": Estimate(float(distance.median()), *ends),
+            "held_out_to_train": Estimate(float(real.median()), *interval(real, torch.median, level=level, resamples=400)),
+            "ratio": Estimate(*(float(value / unit) for value in (distance.median(), *ends))),
+            "copies": share(distance < NEAR * real.median(), level),
+            "held_out_copies": share(real < NEAR * real.median(), level),
+            "favour": Estimate(float(favour.mean()), *mean_interval(favour, level)),
         }

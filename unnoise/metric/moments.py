@@ -8,12 +8,17 @@ covariances of any rank, and exact where the root of a product would be half los
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from unnoise.metric.base import Metric, rows
+from unnoise.metric.base import LEVEL, Estimate, Kept, Metric, rows
+from unnoise.metric.interval import around
+
+PARTS = 4  # of the samples, for the extrapolation
+VARIED = 5000  # rows whose influence gives the interval
 
 
 class Moments:
@@ -72,24 +77,77 @@ def frechet(a: Moments, b: Moments) -> float:
 
 
 class Frechet(Metric):
-    """The Frechet distance of samples to a reference, given as rows of features (N, D) or as their moments."""
+    """The Frechet distance of samples to a reference, given as rows of features (N, D) or as their moments.
+
+    Computes `frechet`, of as many samples as were seen; and, where a quarter of them outnumbers the features, `frechet_infinity`,
+    what the distance of infinitely many would be: its expectation is a + b / N to first order, and the line is drawn through the
+    distances of all, of the halves and of the quarters of the samples. Their positions say which samples are in which part.
+    Time D^3 for each of the seven, memory 7 D^2.
+
+    The influence of a sample x with d = x - mean_b and T the linear map that takes the samples' Gaussian to the reference's:
+
+        2 (mean_b - mean_a) d + d (I - T) d,    T = C_b^(-1/2) (C_b^(1/2) C_a C_b^(1/2))^(1/2) C_b^(-1/2)
+
+    Reference: Chong and Forsyth, Effectively Unbiased FID and Inception Score and Where to Find Them, 2020, section 3.
+    arXiv:1911.07023
+    """
 
     def __init__(self, reference: Tensor | Moments) -> None:
         self.reference = reference if isinstance(reference, Moments) else Moments(reference)
-        self.moments = Moments()
+        self.parts = [Moments() for _ in range(PARTS)]
+        self.kept = Kept(VARIED)
 
     def update(self, x: Tensor) -> None:
-        self.moments.update(x)
+        x = rows(x, torch.float64)
+        first = self.kept.n
+        for k, part in enumerate(self.parts):
+            part.update(x[(k - first) % PARTS :: PARTS])
+        self.kept.add(x.float())
 
     def merge(self, other: Self) -> None:
-        self.moments.merge(other.moments)
+        for mine, its in zip(self.parts, other.parts, strict=True):
+            mine.merge(its)
+        self.kept.merge(other.kept)
 
-    def compute(self) -> dict[str, float]:
-        return {"frechet": frechet(self.reference, self.moments)}
+    def estimate(self, level: float = LEVEL) -> dict[str, Estimate]:
+        whole = _sum(self.parts)
+        value = frechet(self.reference, whole)
+        influence = self._influence(whole)
+        half = max(whole.n / len(influence), 1) ** -0.5  # the interval is of all samples, the influence of those kept
+        found = around(value, half * influence, level)
+        numbers = {"frechet": found}
+        if min(part.n for part in self.parts) > len(whole.mean):
+            halves = [_sum(self.parts[:2]), _sum(self.parts[2:])]
+            two, four = (sum(frechet(self.reference, p) for p in parts) / len(parts) for parts in (halves, self.parts))
+            limit = value + (two - four) / 2  # least squares through 1, 2 and 4 parts, at 0
+            numbers["frechet_infinity"] = Estimate(limit, limit + found.low - value, limit + found.high - value)
+        return numbers
+
+    def _influence(self, whole: Moments) -> Tensor:
+        """Of the rows that are kept, (N,)."""
+        values, vectors = _eigen(whole.covariance)
+        white = torch.where(values > 0, values, 1).rsqrt() * (values > 0)
+        root = _root(self.reference.covariance) @ (vectors * values.sqrt())
+        stretch = torch.linalg.svd(root, full_matrices=False)
+        d = self.kept.rows.double() - whole.mean
+        turned = (d @ vectors * white) @ stretch.Vh.T
+        return 2 * d @ (whole.mean - self.reference.mean) + d.square().sum(1) - (turned.square() * stretch.S).sum(1)
+
+
+def _sum(parts: Sequence[Moments]) -> Moments:
+    whole = Moments()
+    for part in parts:
+        whole.merge(part)
+    return whole
+
+
+def _eigen(covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues and vectors. Those at the level of rounding are zero: their roots would not be small."""
+    values, vectors = torch.linalg.eigh(covariance)
+    return torch.where(values > values[-1] * len(values) * torch.finfo(values.dtype).eps, values, 0), vectors
 
 
 def _root(covariance: Tensor) -> Tensor:
-    """The symmetric square root. Eigenvalues at the level of rounding are zero: their roots would not be small."""
-    values, vectors = torch.linalg.eigh(covariance)
-    values = torch.where(values > values[-1] * len(values) * torch.finfo(values.dtype).eps, values, 0)
+    """The symmetric square root."""
+    values, vectors = _eigen(covariance)
     return (vectors * values.sqrt()) @ vectors.T
