@@ -1,0 +1,33 @@
+"""What was measured of x: y = A(x) + noise. Operators compose, outer @ inner, with each other and with a codec's `decode`."""
+
+from unnoise.operator.base import Composed, Function, Identity, Operator
+from unnoise.operator.blur import Blur, GaussianBlur, MotionBlur
+from unnoise.operator.channels import Gray
+from unnoise.operator.fourier import Fourier
+from unnoise.operator.jpeg import JPEG
+from unnoise.operator.levels import Clip, Quantize
+from unnoise.operator.mask import Crop, Mask
+from unnoise.operator.measurement import Measurement, noise_std
+from unnoise.operator.resample import Downsample
+from unnoise.operator.spectrum import Spectrum
+
+__all__ = [
+    "JPEG",
+    "Blur",
+    "Clip",
+    "Composed",
+    "Crop",
+    "Downsample",
+    "Fourier",
+    "Function",
+    "GaussianBlur",
+    "Gray",
+    "Identity",
+    "Mask",
+    "Measurement",
+    "MotionBlur",
+    "Operator",
+    "Quantize",
+    "Spectrum",
+    "noise_std",
+]
