@@ -168,7 +168,7 @@ MUTANTS = [
            replaced(euler.EulerMaruyama, "plan", without_score), (EULER_MARUYAMA,)),
     Mutant("guidance: scale 0 is off", "closed forms", replaced(guidance.CFG, "__call__", off_by_one)),
     Mutant("guidance: the null sees the condition", "closed forms",
-           lambda patch: patch.setattr("unnoise.guidance.rules.nulls", lambda conds, batch, device: {})),
+           lambda patch: patch.setattr("unnoise.guidance.contrast.nulls", lambda conds, batch, device: {})),
     Mutant("v with the wrong sign", "predictions", lambda patch: patch.setattr(prediction, "v", wrong_sign)),
     Mutant("c_in is forgotten", "predictions", lambda patch: patch.setattr(
         "unnoise.denoiser.base.expand", lambda c, x: torch.ones_like(x) if c.dtype == torch.float32 else c[:, None])),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -78,3 +79,46 @@ def unknown_condition(name: str, conditions: Conditions) -> str:
     near = get_close_matches(name, list(conditions), 1)
     hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(map(repr, conditions)) or 'none'}"
     return f"the model takes no condition {name!r}; {hint}"
+
+
+def rows(name: str, condition: Condition, value: Any, n: int) -> Tensor:
+    """One condition's value as a person writes it, (n, *shape): a class by number or name, a number, a vector; None is its null.
+
+    Args:
+        name: Of the condition, for messages.
+        condition: What it is.
+        value: One for all samples, or a sequence of n.
+        n: How many samples.
+
+    Raises:
+        ValueError: For a class that there is not, or a value of another shape.
+    """
+    if value is None:
+        return condition.null(n)
+    single = isinstance(value, str | int | float) or (not isinstance(value, Tensor) and _depth(value) == len(condition.shape))
+    try:
+        found = torch.as_tensor([_one(name, condition, v) for v in ([value] if single else value)])
+        found = found.to(torch.int64 if condition.classes else torch.float32).expand(n if single else -1, *condition.shape)
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(f"{name} = {value!r}: expected {condition.shape or 'one value'} a sample") from error
+    if len(found) != n:
+        raise ValueError(f"{name}: {len(found)} values are given for {n} samples; expected one, or one for each")
+    return found
+
+
+def _one(name: str, condition: Condition, value: Any) -> Any:
+    if value is None:
+        return condition.null(1)[0].tolist()
+    if not condition.classes:
+        return value.tolist() if isinstance(value, Tensor) else value
+    if isinstance(value, str) and value in condition.classes:
+        return condition.classes.index(value)
+    number = int(value) if isinstance(value, int | Tensor) or str(value).lstrip("-").isdecimal() else -1
+    if not 0 <= number <= len(condition.classes):
+        shown = ", ".join(condition.classes[:12]) + (", ..." if len(condition.classes) > 12 else "")
+        raise ValueError(f"{name} = {value}: no such class; there are {shown}")
+    return number
+
+
+def _depth(value: Any) -> int:
+    return 1 + _depth(value[0]) if isinstance(value, list | tuple) and value else 0

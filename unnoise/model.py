@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from unnoise.codec import Codec
-from unnoise.condition import Condition, unknown_condition
-from unnoise.denoiser import Denoise, Denoiser
+from unnoise.condition import Conditions, unknown_condition
+from unnoise.condition import rows as of_rows
+from unnoise.denoiser import Denoise, Denoiser, Recogniser
 from unnoise.domain import Domain
-from unnoise.guidance import Guidance, Guided
+from unnoise.guidance import Borrowing, Guidance, Guided
 from unnoise.recipe import Recipe, RecipeError
 from unnoise.sampler import Moment, Sampler, prior
 from unnoise.tensor import Rng
@@ -62,7 +63,8 @@ class Model:
 
     Attributes:
         recipe: As given.
-        domain, codec, denoiser: The parts that training knows too.
+        domain, codec, denoiser: The parts that training knows too. Where the network is a classifier the last is a `Recogniser`:
+            it samples nothing, and guides others.
         sampler, times, guidance, defaults: The parts that only sampling knows.
         precision: "fp32", or "bf16" to run the network under autocast.
         digest: SHA-256 of the weights' file, "" before there is one.
@@ -73,18 +75,13 @@ class Model:
         domain: Domain = recipe.build("domain")
         self.domain = domain if facts is None else domain.with_facts(facts)
         self.codec: Codec = recipe.build("codec")
-        network = recipe.build("network", shape=self.codec.shape(self.domain.shape), conds=self.domain.conds)
-        schedule = recipe.build("schedule")
-        predict, level = recipe.build("prediction", schedule=schedule), recipe.build("level")
-        try:
-            self.denoiser = Denoiser(network, schedule, predict, level, self.domain.project)
-        except ValueError as error:
-            raise RecipeError(str(error)) from error
+        self.denoiser: Denoiser = (_recogniser if recipe.classifies else _denoiser)(recipe, self.domain, self.codec)
         self.sampler: Sampler = recipe.build("sampler")
         self.times: Times = recipe.build("times")
         self.guidance: list[Guidance] = recipe.build_all("guidance")
         self.defaults: Defaults = recipe.build("model") if recipe.members("model") else Defaults()
         self.precision, self.digest = "fp32", ""
+        self.lenders: dict[str, Model] = {}
 
     @property
     def device(self) -> torch.device:
@@ -130,9 +127,10 @@ class Model:
         seeds = list(range(seed, seed + (1 if n is None else n))) if seeds is None else list(seeds)
         if not seeds or (n is not None and n != len(seeds)):
             raise ValueError(f"n is {n} with {len(seeds)} seeds; expected at least one sample, and one seed for each")
-        values = self.draw(seeds) if cond is None else self.conditions(cond, len(seeds))
         denoiser = self.guided(self.guidance if guidance is None else guidance, scale)
         sampler, times = sampler or self.sampler, times or self.times
+        known = denoiser.conds
+        values = self.draw(seeds, known) if cond is None else self.conditions(cond, len(seeds), known)
         visited = times(self.denoiser.schedule, self.defaults.steps if steps is None else steps)
         shape, done = self.codec.shape(self.domain.shape), []
         self.denoiser.eval()
@@ -160,30 +158,59 @@ class Model:
         return to_pil(self.sample(n, **options))
 
     def guided(self, rules: Sequence[Guidance], scale: float | None = None) -> Denoise:
-        """The denoiser under these rules; a scale replaces that of classifier-free guidance, or adds it innermost."""
+        """The denoiser under these rules; a scale replaces that of classifier-free guidance, or adds it innermost.
+
+        Raises:
+            ValueError: If this is a classifier, or a rule names a run that does not fit.
+        """
+    @property
+    def conds(self) -> Conditions:
+        """The conditions that sampling takes: those of the denoiser, and those of the model's own guidance."""
+        return self.guided(self.guidance).conds
+
         from unnoise.guidance import CFG
 
         if scale is not None:
             given = any(isinstance(rule, CFG) for rule in rules)
+        if isinstance(self.denoiser, Recogniser):
+            raise ValueError(
+                "this run is a classifier, which samples nothing; it guides others: unnoise sample RUN --classifier THIS"
+            )
             rules = [CFG(scale) if isinstance(rule, CFG) else rule for rule in (rules if given else [CFG(scale), *rules])]
-        return Guided(self.denoiser, *rules) if rules else self.denoiser
+        lent = [rule.lend(self.lender(rule.run).denoiser) if isinstance(rule, Borrowing) and rule.run else rule for rule in rules]
+        return Guided(self.denoiser, *lent) if lent else self.denoiser
 
-    def draw(self, seeds: Sequence[int]) -> dict[str, Tensor]:
-        """Conditions as the training data have them, each row a function of its seed."""
-        drawn = self.domain.draw(Rng(seeds))
-        return {name: value for name, value in drawn.items() if name in self.denoiser.conds}
+    def lender(self, run: str) -> Model:
+        """The model of another run, whose network a rule of guidance asks; read once."""
+        if run not in self.lenders:
+            other = load(run, device=self.device)
+            shape, expected = (m.codec.shape(m.domain.shape) for m in (other, self))
+            if shape != expected:
+                raise ValueError(f"{run} is of samples of shape {tuple(shape)}; one of {tuple(expected)} can guide here")
+            self.lenders[run] = other
+        return self.lenders[run]
 
-    def conditions(self, cond: Mapping[str, Value], n: int) -> dict[str, Tensor]:
+    def draw(self, seeds: Sequence[int], known: Conditions | None = None) -> dict[str, Tensor]:
+        """Conditions as the training data have them, each row a function of its seed; `known` as for `conditions`."""
+        drawn, known = self.domain.draw(Rng(seeds)), self.conds if known is None else known
+        return {name: value for name, value in drawn.items() if name in known}
+
+    def conditions(self, cond: Mapping[str, Value], n: int, known: Conditions | None = None) -> dict[str, Tensor]:
         """Conditions as a person writes them, as tensors of n rows.
 
         Raises:
             ValueError: For a name, class or shape that the model does not know.
+        Args:
+            cond: As `sample` takes it.
+            n: How many samples.
+            known: The conditions there are; those of the model under its own guidance if not given.
+
         """
-        known = self.denoiser.conds
+        known = self.conds if known is None else known
         for name in cond:
             if name not in known:
                 raise ValueError(unknown_condition(name, known))
-        return {name: _rows(name, known[name], value, n) for name, value in cond.items()}
+        return {name: of_rows(name, known[name], value, n) for name, value in cond.items()}
 
     def save(self, folder: Path | str, metadata: Mapping[str, str] | None = None) -> None:
         """Writes recipe, facts and weights into a run folder, from which `load` makes the same model."""
@@ -222,6 +249,7 @@ def load(
     recipe = Recipe.parse((folder / FILES[0]).read_text("utf-8"), overrides, foreign=allow, name=str(folder / FILES[0]))
     try:
         facts = json.loads((folder / FILES[1]).read_text("utf-8"))
+    _check_runs(recipe, overrides, folder)
     except ValueError as error:
         raise ValueError(f"{folder / FILES[1]}: not JSON; the file is damaged") from error
     model = Model(recipe, facts)
@@ -238,34 +266,36 @@ def _batches(n: int, size: int) -> Iterator[list[int]]:
         yield [min(first + i, n - 1) for i in range(size)]
 
 
-def _rows(name: str, condition: Condition, value: Value, n: int) -> Tensor:
-    """One condition's value for n samples: a class by number or name, a number, a vector; None is its null."""
-    if value is None:
-        return condition.null(n)
-    single = isinstance(value, str | int | float) or (not isinstance(value, Tensor) and _depth(value) == len(condition.shape))
+def _denoiser(recipe: Recipe, domain: Domain, codec: Codec) -> Denoiser:
+    network = recipe.build("network", shape=codec.shape(domain.shape), conds=domain.conds)
+    schedule = recipe.build("schedule")
+    predict, level = recipe.build("prediction", schedule=schedule), recipe.build("level")
     try:
-        rows = torch.as_tensor([_one(name, condition, v) for v in ([value] if single else value)])
-        rows = rows.to(torch.int64 if condition.classes else torch.float32).expand(n if single else -1, *condition.shape)
-    except (TypeError, RuntimeError) as error:
-        raise ValueError(f"{name} = {value!r}: expected {condition.shape or 'one value'} a sample") from error
-    if len(rows) != n:
-        raise ValueError(f"{name}: {len(rows)} values are given for {n} samples; expected one, or one for each")
-    return rows
+        return Denoiser(network, schedule, predict, level, domain.project)
+    except ValueError as error:
+        raise RecipeError(str(error)) from error
 
 
-def _one(name: str, condition: Condition, value: Value) -> Value:
-    if value is None:
-        return condition.null(1)[0].tolist()
-    if not condition.classes:
-        return value.tolist() if isinstance(value, Tensor) else value
-    if isinstance(value, str) and value in condition.classes:
-        return condition.classes.index(value)
-    number = int(value) if isinstance(value, int | Tensor) or str(value).lstrip("-").isdecimal() else -1
-    if not 0 <= number <= len(condition.classes):
-        shown = ", ".join(condition.classes[:12]) + (", ..." if len(condition.classes) > 12 else "")
-        raise ValueError(f"{name} = {value}: no such class; there are {shown}")
-    return number
+def _recogniser(recipe: Recipe, domain: Domain, codec: Codec) -> Any:
+    """Of the first condition of the data that has classes."""
+    classes = {name: condition for name, condition in domain.conds.items() if condition.classes}
+    if not classes:
+        raise RecipeError(f"a classifier needs data with classes; these have {', '.join(domain.conds) or 'no conditions'}")
+    name, condition = next(iter(classes.items()))
+    network = recipe.build("network", shape=codec.shape(domain.shape), classes=len(condition.classes))
+    return Recogniser(network, recipe.build("schedule"), name, condition, recipe.build("level"), domain.project)
 
 
-def _depth(value: Any) -> int:
-    return 1 + _depth(value[0]) if isinstance(value, list | tuple) and value else 0
+def _check_runs(recipe: Recipe, overrides: Sequence[str], folder: Path) -> None:
+    """A run may name another for its guidance only inside itself: a folder from elsewhere does not choose what is read here."""
+    asked = {override.partition("=")[0].strip() for override in overrides}
+    for name, keys in recipe.members("guidance").items():
+        if "run" not in keys or f"guidance.{name}.run" in asked:
+            continue
+        inside = (folder / str(keys["run"])).resolve()
+        if not inside.is_relative_to(folder.resolve()):
+            raise ValueError(
+                f"{folder}: [guidance.{name}] run = {keys['run']!r} lies outside of the run and is not read unasked; "
+                f"to use it: --set guidance.{name}.run=FOLDER"
+            )
+        keys["run"] = str(inside)

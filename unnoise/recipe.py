@@ -92,7 +92,10 @@ class Recipe:
             RecipeError: With one clause for each thing that is wrong.
         """
         wrong = [f"no section [{section}]{_hint(section, SECTIONS)}" for section in self.sections if section not in SECTIONS]
-        wrong += [f"the section [{section}] is missing" for section in REQUIRED if section not in self.sections]
+        required = [section for section in REQUIRED if not (section == "prediction" and self.classifies)]
+        wrong += [f"the section [{section}] is missing" for section in required if section not in self.sections]
+        if self.classifies != ("CrossEntropy" in self.members("loss")):
+            wrong.append("[loss]: a classifier is trained on CrossEntropy, and nothing else is")
         for section in SECTIONS:
             members = self.members(section)
             if len(members) > 1 and section != "guidance":
@@ -107,6 +110,11 @@ class Recipe:
         if section in self.sections:
             return self.sections[section]
         return {DEFAULTS[section]: {}} if section in DEFAULTS else {}
+
+    @property
+    def classifies(self) -> bool:
+        """Whether it describes a classifier of noised data, which predicts no x."""
+        return "Classifier" in self.members("network")
 
     def build(self, section: str, **given: Any) -> Any:
         """The section's object; `given` are handed over where its signature asks for them and the recipe is silent.
@@ -278,10 +286,11 @@ def _override(top: Table, override: str) -> None:
         value = text.strip()
     for parent, child in zip(parents, (*parents[1:], key), strict=False):
         held = tables.get(parent, {})
-        # Another member takes the place of the one there is; only of guidance there may be several.
-        replaced = isinstance(held, dict) and tables is top and parent != "guidance" and child not in held
-        if isinstance(held, str) or replaced:
-            held = {held: {}} if held == child else {}
+        if isinstance(held, str):
+            held = {held: {}} if tables is top or held == child else {}
+        if tables is top and isinstance(held, dict) and child not in held:
+            # Another member takes the place of the one there is; only of guidance there may be several, a new one innermost.
+            held = {child: {}, **held} if parent == "guidance" else {}
         if not isinstance(held, dict):
             raise RecipeError(f"--set {override}: {parent} = {held!r} has nothing below it")
         tables[parent] = tables = held

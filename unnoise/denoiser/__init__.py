@@ -1,6 +1,19 @@
-"""E[x | x_t]: learned, or exact."""
+"""E[x | x_t]: learned, or exact; and of what class x is."""
 
 from unnoise.denoiser.base import Answer, Denoise, Denoiser, Time, times
 from unnoise.denoiser.exact import Empirical, Gaussian, Mixture, score
+from unnoise.denoiser.recogniser import Recognise, Recogniser
 
-__all__ = ["Answer", "Denoise", "Denoiser", "Empirical", "Gaussian", "Mixture", "Time", "score", "times"]
+__all__ = [
+    "Answer",
+    "Denoise",
+    "Denoiser",
+    "Empirical",
+    "Gaussian",
+    "Mixture",
+    "Recognise",
+    "Recogniser",
+    "Time",
+    "score",
+    "times",
+]

@@ -18,19 +18,21 @@ Time = float | Tensor  # one time for all samples, or (B,)
 
 
 class Answer(NamedTuple):
-    """What one evaluation gives.
+    """What a denoiser says of x_t.
 
     Attributes:
         x0: E[x | x_t], of x_t's shape.
         raw: x0 before any clipping, where there was some.
         variance: The learned variance's fraction, (B, C, ...) in about [-1, 1], of networks that have it.
         score: A gradient of guidance that the sampler itself applies to its mean, where there is one.
+        nfe: Evaluations of denoising networks that it took, each of a whole batch.
     """
 
     x0: Tensor
     raw: Tensor | None = None
     variance: Tensor | None = None
     score: Tensor | None = None
+    nfe: int = 1
 
 
 @runtime_checkable
@@ -39,7 +41,6 @@ class Denoise(Protocol):
 
     schedule: Schedule
     conds: Conditions  # what it takes besides x_t and t
-    evaluations: int  # of the network, in one answer
 
     def project(self, x: Tensor, cond: Cond | None = None) -> Tensor: ...
 
@@ -69,8 +70,6 @@ class Denoiser(nn.Module):
     Raises:
         ValueError: If the schedule ends without signal and the prediction divides by it.
     """
-
-    evaluations = 1
 
     def __init__(
         self,

@@ -24,8 +24,6 @@ from unnoise.tensor import Cond, expand
 class Exact:
     """What the closed forms share: no network, and no conditions unless they say so."""
 
-    evaluations = 1
-
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
         self.conds: Conditions = {}

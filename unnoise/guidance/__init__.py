@@ -1,6 +1,11 @@
 """What changes the denoiser's answer."""
 
-from unnoise.guidance.base import Guidance, Guided
-from unnoise.guidance.rules import CFG, Clip
+from unnoise.guidance.apg import APG
+from unnoise.guidance.auto import Auto
+from unnoise.guidance.base import Borrowing, Guidance, Guided
+from unnoise.guidance.base import gradient as gradient
+from unnoise.guidance.cfg import CFG
+from unnoise.guidance.classifier import Classifier
+from unnoise.guidance.clip import Clip, Threshold
 
-__all__ = ["CFG", "Clip", "Guidance", "Guided"]
+__all__ = ["APG", "CFG", "Auto", "Borrowing", "Classifier", "Clip", "Guidance", "Guided", "Threshold"]

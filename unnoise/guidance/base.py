@@ -1,27 +1,60 @@
-"""Changing what is believed of x given x_t: a denoiser around a denoiser."""
+"""Changing what is believed of x given x_t: a denoiser around a denoiser.
+
+A rule is a frozen dataclass of its options; its answer for a sample is a function of that sample alone, whatever its batch.
+`scale`, where a rule has one, is the exponent of the condition in the law that it aims at,
+
+    p(x_t) p(cond | x_t)^scale
+
+so that 1 is what the denoiser answers by itself when it is told the condition: no guidance.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Self
 
+import torch
 from torch import Tensor
 
 from unnoise.condition import Conditions
-from unnoise.denoiser import Answer, Denoise, Time
+from unnoise.denoiser import Answer, Denoise, Time, times
 from unnoise.schedule import Schedule
-from unnoise.tensor import Cond
+from unnoise.tensor import Cond, expand
+
+Interval = tuple[float, float] | None
 
 
 class Guidance(ABC):
-    """One rule. It passes on the fields of the answer that it does not change."""
+    """One rule. It passes on the fields of the answer that it does not change, and adds to `nfe` what it asks for itself."""
+
+    @property
+    def conds(self) -> Conditions:
+        """The conditions that it takes itself."""
+        return {}
 
     @abstractmethod
     def __call__(self, denoise: Denoise, x_t: Tensor, t: Time, cond: Cond | None) -> Answer:
         """The guided answer."""
 
-    def evaluations(self, inner: int) -> int:
-        """Of the network, for one guided answer, where an unguided one takes `inner`."""
-        return inner
+    def begin(self) -> Self:
+        """The rule as one walk has it. Only what remembers the walk's earlier answers is another thing there."""
+        return self
+
+
+class Borrowing(Guidance):
+    """A rule that asks another network: `other`, or that of the run folder `run`."""
+
+    run: str
+    other: Any
+
+    def lend(self, other: Any) -> Self:
+        """The rule with that network.
+
+        Raises:
+            ValueError: If it is not of the kind that the rule asks.
+        """
+        raise NotImplementedError
 
 
 class Guided:
@@ -32,8 +65,11 @@ class Guided:
         self.rule: Guidance = last
         self.denoiser: Denoise = Guided(denoiser, *inner) if inner else denoiser
         self.schedule: Schedule = denoiser.schedule
-        self.conds: Conditions = denoiser.conds
-        self.evaluations: int = self.rule.evaluations(self.denoiser.evaluations)
+        self.conds: Conditions = merged(self.denoiser.conds, self.rule.conds)
+
+    def begin(self) -> Guided:
+        """The same for one walk: what its rules remember is that walk's alone."""
+        return Guided(self.denoiser.begin() if isinstance(self.denoiser, Guided) else self.denoiser, self.rule.begin())
 
     def project(self, x: Tensor, cond: Cond | None = None) -> Tensor:
         return self.denoiser.project(x, cond)
@@ -43,3 +79,58 @@ class Guided:
 
     def __call__(self, x_t: Tensor, t: Time, cond: Cond | None = None) -> Tensor:
         return self.answer(x_t, t, cond).x0
+
+
+def merged(conds: Conditions, more: Conditions) -> Conditions:
+    """The conditions of a denoiser and of a rule around it.
+
+    Raises:
+        ValueError: If both know one of a name, but not of the same classes.
+    """
+    for name in conds.keys() & more.keys():
+        if conds[name].classes != more[name].classes:
+            raise ValueError(f"the guiding network has other classes of {name!r} than the model: expected the same, in order")
+    return {**more, **conds}
+
+
+def gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """The gradient at x of a function with one value a sample, (B,): of x's shape, also where gradients are off."""
+    with torch.inference_mode(False), torch.enable_grad():
+        at = x.detach().clone().requires_grad_()
+        return torch.autograd.grad(function(at).sum(), at)[0]
+
+
+def within(interval: Interval, schedule: Schedule, t: Time, batch: int) -> Tensor:
+    """Which samples stand at a noise level sigma / alpha above the interval's first and at most its second number, (B,).
+
+    Reference: Kynkaanniemi et al., Applying Guidance in a Limited Interval, 2024, eq. 3. arXiv:2404.07724
+    """
+    if interval is None:
+        return torch.ones(batch, dtype=torch.bool)
+    alpha, sigma = schedule(times(t, batch))
+    low, high = interval
+    return (sigma > low * alpha) & (sigma <= high * alpha if high < torch.inf else torch.ones_like(alpha, dtype=torch.bool))
+
+
+def aligned(x_t: Tensor, t: Time, here: Schedule, there: Schedule) -> tuple[Tensor, Time]:
+    """The same noised data in the terms of another schedule: at its time of equal log-SNR, and of the size they have there."""
+    at = times(t, len(x_t))
+    if here is there or torch.equal(torch.stack(here(at)), torch.stack(there(at))):
+        return x_t, t
+    other = there.time(here.log_snr(at))
+    size, wanted = (torch.stack(schedule(place)).norm(dim=0) for schedule, place in ((here, at), (there, other)))
+    return expand((wanted / size).to(x_t.device, x_t.dtype), x_t) * x_t, other
+
+
+def checked(interval: Interval) -> Interval:
+    """An interval as a rule keeps it.
+
+    Raises:
+        ValueError: If it holds nothing.
+    """
+    if interval is None:
+        return None
+    low, high = interval
+    if not 0 <= low < high:
+        raise ValueError(f"interval = [{low:g}, {high:g}]; expected two noise levels sigma / alpha, 0 <= first < second")
+    return low, high

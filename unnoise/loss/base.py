@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from unnoise.denoiser import Answer, Denoiser
+from unnoise.denoiser import Answer, Denoiser, Recogniser
 from unnoise.schedule import Schedule
 from unnoise.tensor import Cond, Rng, expand
 
@@ -39,7 +39,7 @@ class Noised(NamedTuple):
     mask: Tensor | None
 
 
-def noised(model: Denoiser, batch: Batch, t: Tensor, rng: Rng, offset: float = 0.0) -> Noised:
+def noised(model: Denoiser | Recogniser, batch: Batch, t: Tensor, rng: Rng, offset: float = 0.0) -> Noised:
     """x_t = alpha x + sigma eps, where `batch` holds x, its conditions, and maybe a mask of the places that count.
 
     Args:

@@ -58,7 +58,9 @@ class Walk:
     """One run of a sampler: the denoiser with its conditions, the randomness, the plan, and what is remembered of past steps."""
 
     def __init__(self, denoiser: Denoise, cond: Cond | None, rng: Rng | Noise | None, times: Sequence[float], plan: Any) -> None:
-        self.denoiser, self.cond = denoiser, cond
+        begin = getattr(denoiser, "begin", None)  # guidance may remember, each walk's for itself
+        self.denoiser: Denoise = begin() if begin else denoiser
+        self.cond = cond
         self.source: Noise | None = Brownian(rng, denoiser.schedule, times) if isinstance(rng, Rng) else rng
         self.times, self.plan = times, plan
         self.past: list[Tensor] = []
@@ -68,7 +70,7 @@ class Walk:
     def denoise(self, x_t: Tensor, t: float | Tensor) -> Tensor:
         """E[x | x_t]; the whole answer stays in `answer`."""
         self.answer = self.denoiser.answer(x_t, t, self.cond)
-        self.nfe += self.denoiser.evaluations
+        self.nfe += self.answer.nfe
         return self.answer.x0
 
     def noise(self, like: Tensor, t: float, s: float) -> Tensor:

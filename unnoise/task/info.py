@@ -20,13 +20,16 @@ def info(run: Path) -> dict[str, Any]:
     _, metadata = read_weights(run / "weights.safetensors")
     facts, recipe = model.domain.facts(), model.recipe
     classes = {name: len(c.classes) or "number" for name, c in model.denoiser.conds.items()}
+    classifies = recipe.classifies
     found = {
         "data": f"{_named(recipe, 'domain')}, {'x'.join(map(str, model.domain.shape))}, {facts.get('splits')}",
-        "conditions": ", ".join(f"{name} ({kind})" for name, kind in classes.items()) or "none",
+        "recognises" if classifies else "conditions": ", ".join(f"{name} ({kind})" for name, kind in classes.items()) or "none",
         "network": f"{_named(recipe, 'network')}, {sum(p.numel() for p in model.denoiser.parameters()):,} parameters",
-        "schedule": f"{_named(recipe, 'schedule')}, predicts {_named(recipe, 'prediction')}",
+        "schedule": _named(recipe, "schedule") + ("" if classifies else f", predicts {_named(recipe, 'prediction')}"),
         "trained": f"{metadata.get('step', '?')} of {recipe.members('train')['Trainer']['steps']} steps",
-        "samples by": f"{model.sampler}, {model.defaults.steps} steps, {model.times}, guidance {model.guidance or 'none'}",
+        "guides by" if classifies else "samples by": "unnoise sample RUN --classifier THIS --cond NAME=CLASS --scale 2"
+        if classifies
+        else f"{model.sampler}, {model.defaults.steps} steps, {model.times}, guidance {model.guidance or 'none'}",
         "weights": model.digest,
     }
     measured = run / "report.json"

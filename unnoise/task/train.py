@@ -13,7 +13,7 @@ from torch import Tensor
 from unnoise.condition import drop
 from unnoise.model import Model
 from unnoise.recipe import Recipe, RecipeError
-from unnoise.task import machine
+from unnoise.task import machine, recognition
 from unnoise.task.hooks import Preview, Publish, Validate
 from unnoise.tensor import Rng
 from unnoise.train import Hook, Trainer
@@ -69,7 +69,7 @@ def train(
     data, held_out = model.domain.dataset("train"), _held_out(model)
     hooks: list[Hook] = [
         Validate(trainer.validate_every, model, objective, data, held_out),
-        Preview(trainer.preview_every, model),
+        *([] if recipe.classifies else [Preview(trainer.preview_every, model)]),
         Publish(trainer.save_every),
     ]
     model.codec.to(on)
@@ -97,7 +97,11 @@ def train(
     model.describe(out)
     model.denoiser = averaged  # type: ignore[assignment]
     say(f"the model is in {out}")
-    if report:
+    if report and recipe.classifies:
+        told = recognition.write(out, model)
+        bands = ", ".join(f"{band} {share:.1%}" for band, share in told["accuracy_by_band"].items())
+        say(f"right on {told['accuracy']:.1%} of noised {told['split']} items; from data to noise {bands}")
+    elif report:
         from unnoise.task.report import report as write_report
 
         write_report(out, say=say)
