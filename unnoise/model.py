@@ -128,7 +128,6 @@ class Model:
         if not seeds or (n is not None and n != len(seeds)):
             raise ValueError(f"n is {n} with {len(seeds)} seeds; expected at least one sample, and one seed for each")
         denoiser = self.guided(self.guidance if guidance is None else guidance, scale)
-        sampler, times = sampler or self.sampler, times or self.times
         known = denoiser.conds
         values = self.draw(seeds, known) if cond is None else self.conditions(cond, len(seeds), known)
         visited = times(self.denoiser.schedule, self.defaults.steps if steps is None else steps)
@@ -157,25 +156,25 @@ class Model:
             raise ValueError(f"{type(self.domain).__name__} are no pictures; use sample()")
         return to_pil(self.sample(n, **options))
 
+    @property
+    def conds(self) -> Conditions:
+        """The conditions that sampling takes: those of the denoiser, and those of the model's own guidance."""
+        return self.guided(self.guidance).conds
+
     def guided(self, rules: Sequence[Guidance], scale: float | None = None) -> Denoise:
         """The denoiser under these rules; a scale replaces that of classifier-free guidance, or adds it innermost.
 
         Raises:
             ValueError: If this is a classifier, or a rule names a run that does not fit.
         """
-    @property
-    def conds(self) -> Conditions:
-        """The conditions that sampling takes: those of the denoiser, and those of the model's own guidance."""
-        return self.guided(self.guidance).conds
-
         from unnoise.guidance import CFG
 
-        if scale is not None:
-            given = any(isinstance(rule, CFG) for rule in rules)
         if isinstance(self.denoiser, Recogniser):
             raise ValueError(
                 "this run is a classifier, which samples nothing; it guides others: unnoise sample RUN --classifier THIS"
             )
+        if scale is not None:
+            given = any(isinstance(rule, CFG) for rule in rules)
             rules = [CFG(scale) if isinstance(rule, CFG) else rule for rule in (rules if given else [CFG(scale), *rules])]
         lent = [rule.lend(self.lender(rule.run).denoiser) if isinstance(rule, Borrowing) and rule.run else rule for rule in rules]
         return Guided(self.denoiser, *lent) if lent else self.denoiser
@@ -198,13 +197,13 @@ class Model:
     def conditions(self, cond: Mapping[str, Value], n: int, known: Conditions | None = None) -> dict[str, Tensor]:
         """Conditions as a person writes them, as tensors of n rows.
 
-        Raises:
-            ValueError: For a name, class or shape that the model does not know.
         Args:
             cond: As `sample` takes it.
             n: How many samples.
             known: The conditions there are; those of the model under its own guidance if not given.
 
+        Raises:
+            ValueError: For a name, class or shape that the model does not know.
         """
         known = self.conds if known is None else known
         for name in cond:
@@ -247,9 +246,9 @@ def load(
         what = "has no weights yet" if missing == [FILES[2]] else f"is no run folder (no {missing[0]})"
         raise ValueError(f"{run} {what}; expected the folder that `unnoise train` wrote")
     recipe = Recipe.parse((folder / FILES[0]).read_text("utf-8"), overrides, foreign=allow, name=str(folder / FILES[0]))
+    _check_runs(recipe, overrides, folder)
     try:
         facts = json.loads((folder / FILES[1]).read_text("utf-8"))
-    _check_runs(recipe, overrides, folder)
     except ValueError as error:
         raise ValueError(f"{folder / FILES[1]}: not JSON; the file is damaged") from error
     model = Model(recipe, facts)

@@ -7,9 +7,9 @@ training times t, and says how much each of them counts.
 from unnoise.loss.base import Batch as Batch
 from unnoise.loss.base import Objective as Objective
 from unnoise.loss.base import Weight as Weight
+from unnoise.loss.classes import CrossEntropy
 from unnoise.loss.denoising import Denoising, Huber, absolute, square
 from unnoise.loss.score_matching import SlicedScore
-from unnoise.loss.classes import CrossEntropy
 from unnoise.loss.times import GOLDEN as GOLDEN
 from unnoise.loss.times import Importance, LogitNormal, LogNormal, Stratified, Uniform
 from unnoise.loss.times import Law as Law
