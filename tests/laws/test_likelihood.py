@@ -108,13 +108,13 @@ def test_the_bound_is_above_the_exact_likelihood(schedule: Schedule, variance: V
     exact = Gaussian(schedule, torch.zeros(2), covariance)
     x = quantised(Rng(range(400)).normal((2,), "x", dtype=torch.float64) @ torch.linalg.cholesky(covariance).T, 256)
     truth = float(-(exact.log_prob(x, 0.0) / 2 + math.log(width(256))).mean())
-    few, many = (bound(exact, x, walk(schedule, n), Rng(range(400)), variance=variance).total for n in (20, 100))
+    few, many = (bound(exact, x, walk(schedule, n, width(256)), Rng(range(400)), variance=variance).total for n in (20, 100))
     assert float(few.mean()) > float(many.mean()) > truth - 4 * float(many.std()) / 20
 
 
 def test_the_bound_has_three_kinds_of_terms_and_drawn_steps_have_its_mean() -> None:
     schedule, x = LinearBetas(100), quantised(draws(200), 256)
-    exact, times = mixture(schedule), walk(schedule, None)
+    exact, times = mixture(schedule), walk(schedule, None, width(256))
     whole = bound(exact, x, times, Rng(range(200)))
     drawn = bound(exact, x, times, Rng(range(200)), draws=10)
     assert whole.steps is not None and whole.steps.shape == (200, 100)

@@ -162,10 +162,17 @@ def write(told: dict[str, Any], as_json: Path | None = None, as_csv: Path | None
             writer.writerows(told["samples"])
 
 
-def walk(schedule: Schedule, steps: int | None) -> list[float]:
-    """Evenly spread times of a bound: all or some entries of a table."""
+def walk(schedule: Schedule, steps: int | None, finest: float) -> list[float]:
+    """The times of a bound: all or some entries of a table; of a schedule in continuous time, times even in log_snr.
+
+    They begin where sigma / alpha is `finest`, the width of a stored value: below it the decoder has nothing left to tell, and
+    a step that leaps over many log_snr at once, as sub-VP's first in even t, would cost bits.
+    """
     if not isinstance(schedule, Table):
-        return torch.linspace(schedule.t_min, 1, steps or STEPS, dtype=torch.float64).tolist()
+        ends = torch.tensor([1.0, schedule.t_min], dtype=torch.float64)
+        low, high = schedule.log_snr(ends).tolist()
+        levels = torch.linspace(low, min(high, -2 * math.log(finest)), steps or STEPS, dtype=torch.float64)
+        return schedule.time(levels).clamp(schedule.t_min, 1).tolist()
     size = len(schedule)
     if steps is not None and steps > size:
         raise ValueError(f"--steps {steps}: the model's table has {size}")
@@ -180,7 +187,7 @@ def _batches(model: Model, dataset: Dataset, n: int, wish: Wish) -> Iterator[tup
 
 
 def _bound(model: Model, dataset: Dataset, n: int, wish: Wish, levels: int) -> tuple[dict[str, Any], Tensor]:
-    times = walk(model.denoiser.schedule, wish.steps)
+    times = walk(model.denoiser.schedule, wish.steps, width(levels))
     variance = wish.variance or _variance(model)
     rules = [rule for rule in model.guidance if isinstance(rule, Clip)]
     denoiser: Denoise = Guided(model.denoiser, *rules) if rules else model.denoiser
