@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from unnoise import prediction
-from unnoise.denoiser import Answer, Denoise, Denoiser, Time, times
-from unnoise.guidance import Clip, Guidance, Guided
+from unnoise.condition import Condition
+from unnoise.denoiser import Denoise, Denoiser, Time
+from unnoise.guidance import Classifier, Clip, Guided
 from unnoise.level import index
 from unnoise.prediction import Prediction
 from unnoise.sampler import DDIM, Ancestral, Sampler
@@ -92,26 +92,16 @@ class Stored(nn.Module):
         return torch.cat([mean, self.fraction(second)], 1)
 
 
-@dataclass(frozen=True)
-class Shift(Guidance):
-    """A classifier's gradient in the estimate, x0 + sigma^2 / alpha grad (what "condition_score" does to eps)."""
+class Plane:
+    """A classifier of one class whose logarithm has the stored gradient everywhere."""
 
-    grad: Tensor
+    conds = {"label": Condition(classes=("0",))}
 
-    def __call__(self, denoise: Denoise, x_t: Tensor, t: Time, cond: Cond | None) -> Answer:
-        answer = denoise.answer(x_t, t, cond)
-        alpha, sigma = (expand(c, x_t) for c in denoise.schedule(times(t, len(x_t))))
-        return answer._replace(x0=answer.x0 + sigma**2 / alpha * self.grad)
+    def __init__(self, schedule: Discrete, grad: Tensor) -> None:
+        self.schedule, self.grad = schedule, grad
 
-
-@dataclass(frozen=True)
-class Lean(Guidance):
-    """The same gradient for the ancestral sampler, which adds variance grad to its mean itself ("condition_mean")."""
-
-    grad: Tensor
-
-    def __call__(self, denoise: Denoise, x_t: Tensor, t: Time, cond: Cond | None) -> Answer:
-        return denoise.answer(x_t, t, cond)._replace(score=self.grad)
+    def log_class(self, x_t: Tensor, t: Time) -> Tensor:
+        return (self.grad * x_t).flatten(1).sum(1, keepdim=True)
 
 
 def steps(case: Case) -> Mapping[str, Result]:
@@ -171,10 +161,13 @@ def step(case: Case, schedule: Discrete, row: int) -> dict[str, Tensor]:
     clipped: Denoise = Guided(bare, Clip()) if params["clip_denoised"] else bare
     # A predicted mean is the mean: clipping what it says of x leaves it as it is.
     kept: Denoise = bare if params["model_mean_type"] == "PREVIOUS_X" else clipped
-    shifted = Guided(clipped, Shift(grad))
+    label, plane = {"label": torch.zeros(1, dtype=torch.int64)}, Plane(schedule, grad)
+    shifted = Guided(clipped, Classifier(other=plane))
+    leaning = Guided(kept, Classifier(other=plane, ancestral=True))
 
     def walk(sampler: Sampler, denoise: Denoise, draw: Tensor) -> Tensor:
-        return sampler(denoise, x, Given((now, before), final=True), rng=stored([draw]))
+        cond = {name: value for name, value in label.items() if name in denoise.conds}
+        return sampler(denoise, x, Given((now, before), final=True), cond, stored([draw]))
 
     zero = torch.zeros_like(x)
     ancestral = Ancestral(variance="learned" if learned else kind.removeprefix("FIXED_").lower())
@@ -182,7 +175,7 @@ def step(case: Case, schedule: Discrete, row: int) -> dict[str, Tensor]:
     if number:
         variance = (walk(ancestral, kept, zero + 1) - mean) ** 2
         log_variance = variance.log()
-        drawn = {"p_sample": walk(ancestral, kept, noise), "p_sample_guided": walk(ancestral, Guided(kept, Lean(grad)), noise)}
+        drawn = {"p_sample": walk(ancestral, kept, noise), "p_sample_guided": walk(ancestral, leaning, noise)}
     else:  # our walks end by denoising; the variance that the reference holds here serves its bound, and its classifier's shift
         share = (bare.answer(x, now).variance + 1) / 2 if learned else zero
         log_variance = 2 * (math.log(small) + share * math.log(large / small))
@@ -196,7 +189,7 @@ def step(case: Case, schedule: Discrete, row: int) -> dict[str, Tensor]:
         "variance": variance,
         "log_variance": log_variance,
         "pred_xstart": clipped(x, now),
-        "ddim_guided_pred_xstart": shifted(x, now),
+        "ddim_guided_pred_xstart": shifted(x, now, label),
         **{f"ddim_eta{eta}": walk(DDIM(eta), clipped, noise) for eta in params["etas"]},
         **{f"ddim_guided_eta{eta}": walk(DDIM(eta), shifted, noise) for eta in params["etas"]},
         "ddim_reverse": reverse[0] * x + reverse[1] * clipped(x, now),

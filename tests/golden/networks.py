@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +16,21 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from unnoise import times
-from unnoise.denoiser import Answer, Denoise, Denoiser, Time
-from unnoise.denoiser import times as batched
-from unnoise.guidance import Clip, Guidance, Guided
-from unnoise.level import index
+from unnoise.condition import Condition
+from unnoise.denoiser import Denoiser, Recogniser
+from unnoise.guidance import Classifier as GuidedBy
+from unnoise.guidance import Clip, Guided
 from unnoise.network import Classifier, UNet
 from unnoise.nn import Sinusoidal, positions
 from unnoise.prediction import edm as precondition
 from unnoise.prediction import eps
 from unnoise.sampler import DDIM, Ancestral, Sampler
 from unnoise.schedule import Discrete
-from unnoise.tensor import Cond, expand
+from unnoise.tensor import expand
 from unnoise.times import Given
 from unnoise.zoo import diffusers, dit, edm, guided
 
-from .guided import TABLES, Lean, Shift, respaced, timestep_map
+from .guided import TABLES, respaced, timestep_map
 from .harness import Case, Result, along, describe
 from .harness import stored as given_noise
 from .samplers_diffusers import table
@@ -62,37 +61,21 @@ def guided_unet(case: Case) -> Mapping[str, Result]:
     return {"out": network(x, level, {"label": case.inputs["y"]} if "y" in case.inputs else {})}
 
 
-@dataclass(frozen=True)
-class Classified(Guidance):
-    """One of the two ways of ADM, with the gradient that a classifier has at x_t."""
-
-    way: Callable[[Tensor], Guidance]
-    gradient: Callable[[Tensor, Tensor], Tensor]
-
-    def __call__(self, denoise: Denoise, x_t: Tensor, t: Time, cond: Cond | None) -> Answer:
-        level = index(denoise.schedule, batched(t, len(x_t)))
-        return self.way(self.gradient(x_t, level))(denoise, x_t, t, cond)
-
-
 def classifier_guidance(case: Case) -> Mapping[str, Result]:
-    """Steps and walks of the respaced chain under the gradient of another item's classifier."""
+    """Steps and walks of the respaced chain, guided by another item's classifier in both of ADM's forms."""
     params, hyper, label = case.params, case.hyper, case.inputs["y"]
     schedule = TABLES[hyper["schedule"]](hyper["T"])
     network = asleep(guided.load(weights(case.folder / params["unet_weights"]), hyper["unet"]))
     item, file = hyper["classifier_weights_in"].split(": ")
     kwargs = next(c["params"]["kwargs"] for c in describe(case.folder, item)["cases"] if c["params"].get("weights") == file)
-    classifier = asleep(guided.load(weights(case.folder / file), kwargs))
-
-    def gradient(x: Tensor, level: Tensor) -> Tensor:
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            chosen = classifier(x, level).log_softmax(1).gather(1, label[:, None]).sum()
-            return hyper["scale"] * torch.autograd.grad(chosen, x)[0]
-
+    recognised = asleep(guided.load(weights(case.folder / file), kwargs))
+    judge = Recogniser(recognised, schedule, "label", Condition(classes=tuple(map(str, range(recognised.classes)))))
     strided = params["respacing"].startswith("ddim")
     chain = respaced(params["respacing"], schedule).values
     clipped = Guided(Denoiser(network, schedule, eps), Clip())
-    led = Guided(clipped, Classified(Shift if strided else Lean, gradient))
+    told = "label" in clipped.conds  # the reference's weight comes on top of what the network knows of the label itself
+    rule = GuidedBy(scale=hyper["scale"] + told, ancestral=not strided, other=judge)
+    led = Guided(clipped, rule)
     sampler: Sampler = DDIM(params["eta"]) if strided else Ancestral(variance="learned")
 
     def end(x: Tensor) -> Tensor:
@@ -113,11 +96,10 @@ def classifier_guidance(case: Case) -> Mapping[str, Result]:
             x = walk(case.inputs["x_T"], chain, case.inputs["noises"])
             return {"sample": along(end(x)), "timestep_map": timestep_map(Given(chain), hyper["T"])}
     x, place = case.inputs["x"], len(chain) - 1 - params["t"]
-    level = torch.full((len(x),), float(params["model_t"]), dtype=torch.float64)
     with torch.no_grad():
         sample = walk(x, chain[place : place + 2], [case.inputs["noise"]]) if params["t"] else end(x)
         believed = (led if strided else clipped)(x, chain[place], {"label": label})
-    return {"sample": sample, "pred_xstart": believed, "grad": gradient(x, level)}
+    return {"sample": sample, "pred_xstart": believed, "grad": hyper["scale"] * rule.slope(led, x, chain[place], label)}
 
 
 def saved(case: Case) -> Path:
