@@ -86,7 +86,7 @@ class DiT(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, level: Tensor, cond: Cond | None = None) -> Tensor:
-        cond = complete(self.conds, cond, len(x), x.device)
+        cond = complete(self.conds, cond, x.shape[0], x.device)
         embeddings = [embed(level, cond) for embed in self.embeds]  # (B, D) each
         h = patches(padded(torch.cat(beside(x, self.conds, cond), dim=1), self.patch), self.patch)  # (B, L, p^n C)
         h = self.stem(h) + self.positions  # (B, L, D)

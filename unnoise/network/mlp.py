@@ -78,11 +78,11 @@ class MLP(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, x: Tensor, level: Tensor, cond: Cond | None = None) -> Tensor:
-        cond = complete(self.conds, cond, len(x), x.device)
+        cond = complete(self.conds, cond, x.shape[0], x.device)
         embedding = self.embed(level, cond)  # (B, W)
         h = torch.cat([part.flatten(1) for part in beside(x, self.conds, cond)], dim=1)  # (B, D)
         h = self.stem(h)  # (B, W)
         for block in self.blocks:
             h = block(h, embedding)
         h = self.out(F.silu(h))  # (B, D or 2 D)
-        return h.reshape(len(x), -1, *x.shape[2:])  # (B, C or 2 C, ...)
+        return h.reshape(x.shape[0], -1, *x.shape[2:])  # (B, C or 2 C, ...)

@@ -114,7 +114,7 @@ class NCSNpp(nn.Module):
             self.outs.append(nn.Sequential(Norm(c, groups, eps), nn.SiLU(), last))
 
     def forward(self, x: Tensor, level: Tensor, cond: Cond | None = None) -> Tensor:
-        cond = complete(self.conds, cond, len(x), x.device)
+        cond = complete(self.conds, cond, x.shape[0], x.device)
         embedding = self.embed(level, cond)  # (B, E)
         small = padded(torch.cat(beside(x, self.conds, cond), dim=1), 2 ** (len(self.widths) - 1))  # (B, C + concat, ...)
         h = self.stem(small)  # (B, W, ...)

@@ -120,7 +120,7 @@ class UNet(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, level: Tensor, cond: Cond | None = None) -> Tensor:
-        cond = complete(self.conds, cond, len(x), x.device)
+        cond = complete(self.conds, cond, x.shape[0], x.device)
         embedding = self.embed(level, cond)  # (B, E)
         h = torch.cat(beside(x, self.conds, cond), dim=1)  # (B, C + concat, ...)
         h = self.stem(padded(h, 2 ** (len(self.widths) - 1)))  # (B, W_0, ...)

@@ -96,7 +96,7 @@ class Values(nn.Module):
         self.out = nn.Linear(given if linear else dim, dim)
 
     def forward(self, value: Tensor) -> Tensor:
-        value = (value.reshape(len(value), -1) - self.mean) / self.std  # (B, D)
+        value = (value.reshape(value.shape[0], -1) - self.mean) / self.std  # (B, D)
         missing = value.isnan()
         h = torch.cat([torch.where(missing, 0.0, value), (~missing).to(value.dtype)], dim=1)  # (B, 2 D)
         h = h.to(self.out.weight.dtype)

@@ -1,0 +1,91 @@
+"""A network run by ONNX Runtime, in the place of one of torch."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unnoise.condition import complete
+from unnoise.engine.program import INPUTS, OPSET, demand, write_onnx
+from unnoise.tensor import Cond
+from unnoise.train import disk
+
+EXPORTED = "model.onnx"  # in a folder that an export wrote
+CACHE = "engines"  # in a run folder
+DIGEST = "unnoise.weights"  # of the weights' file, in the file's metadata
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+
+class Session(nn.Module):
+    """A network that ONNX Runtime computes: takes and answers what the one it was written from does, without gradients.
+
+    Args:
+        path: Of the ONNX file.
+        network: What it was written from; only its shape, conditions and variance are asked.
+        device: "cpu" or "cuda".
+
+    Raises:
+        ValueError: If ONNX Runtime is not installed, or not for this device.
+    """
+
+    def __init__(self, path: Path, network: Any, device: str = "cpu") -> None:
+        super().__init__()
+        demand("onnxruntime")
+        import onnxruntime
+
+        if PROVIDERS.get(device) not in onnxruntime.get_available_providers():
+            raise ValueError(
+                f"--engine onnx on {device}: this onnxruntime has {', '.join(onnxruntime.get_available_providers())}"
+            )
+        self.shape, self.conds, self.variance = tuple(network.shape), dict(network.conds), bool(network.variance)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3
+        self.runtime = onnxruntime.InferenceSession(str(path), options, providers=[PROVIDERS[device]])
+        self.digest = self.runtime.get_modelmeta().custom_metadata_map.get(DIGEST, "")
+        self.taken = {node.name for node in self.runtime.get_inputs()}
+
+    def forward(self, x: Tensor, level: Tensor, cond: Cond | None = None) -> Tensor:
+        if x.requires_grad and torch.is_grad_enabled():
+            raise ValueError("a guidance needs gradients through the network, which the ONNX engine has not: use --engine eager")
+        given = dict(zip(INPUTS, (x.float(), level.float()), strict=True)) | complete(self.conds, cond, len(x), x.device)
+        feeds = {name: value.detach().cpu().contiguous().numpy() for name, value in given.items() if name in self.taken}
+        return torch.from_numpy(self.runtime.run(None, feeds)[0]).to(x.device, x.dtype)
+
+
+def session(network: Any, folder: Path, weights: str, device: str = "cpu") -> Session:
+    """A network's session; its ONNX file is written into `folder/engines` on first use, and kept under the digest of the weights.
+
+    Args:
+        network: With its weights.
+        folder: Of the run.
+        weights: Digest of their file.
+        device: "cpu" or "cuda".
+
+    Raises:
+        ValueError: If the packages for it are not installed, or the folder cannot be written to.
+    """
+    about = f"{weights} {type(network).__name__} {torch.__version__} {OPSET}"
+    path = folder / CACHE / f"{hashlib.sha256(about.encode()).hexdigest()[:16]}.onnx"
+    if not path.is_file():
+        try:
+            path.parent.mkdir(exist_ok=True)
+            draft = disk.scratch(path)
+            write_onnx(network, draft, {DIGEST: weights})
+            os.replace(draft, path)
+        except OSError as error:
+            raise ValueError(
+                f"{path.parent} cannot be written to ({error}), where the ONNX engine is kept; copy the run"
+            ) from error
+    return Session(path, network, device)
+
+
+def exported(folder: Path) -> Path | None:
+    """The ONNX file that an export left in a folder, if it is one."""
+    path = folder / EXPORTED
+    return path if path.is_file() else None
