@@ -20,7 +20,7 @@ from unnoise.metric.features import classifier
 from unnoise.recipe import Recipe
 from unnoise.sampler import DPMpp2M, prior
 from unnoise.schedule import Cosine
-from unnoise.task import report as task
+from unnoise.task.evaluate import features
 from unnoise.task.report import report
 from unnoise.tensor import Rng
 from unnoise.times import LogSNR
@@ -97,7 +97,7 @@ def digits(conditional: bool) -> Oracle:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(task.measure, "train", lambda *args: classifier.train(*args, steps=100, batch=64))
+    monkeypatch.setattr(features, "train", lambda *args: classifier.train(*args, steps=100, batch=64))
 
 
 def whole(folder: Path) -> tuple[dict[str, Any], str]:

@@ -37,15 +37,16 @@ class Balls(NamedTuple):
 class Fidelity(Gathered):
     """`precision` and `recall` with k = 3, `density` and `coverage` with k = 5, of samples against `real` features (N, D).
 
-    Of more than 20,000 of either a random subset is compared. The intervals of precision and density speak of the samples, those
+    Of more than `limit` (20,000) of either a random subset is compared. The intervals of precision and density speak of the samples, those
     of recall and coverage of the real points. Time 3 N^2 D, all pairs exactly.
 
     Reference: Kynkaanniemi et al., 2019, eq. 1-2, arXiv:1904.06991; Naeem et al., 2020, eq. 3-4, arXiv:2002.09797
     """
 
-    def __init__(self, real: Tensor) -> None:
+    def __init__(self, real: Tensor, limit: int | None = None) -> None:
+        self.limit = limit or self.limit
         super().__init__()
-        self.real = some(real)
+        self.real = some(real, self.limit)
 
     def estimate(self, level: float = LEVEL) -> dict[str, Estimate]:
         found = balls(self.real, self.seen)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
@@ -47,11 +49,12 @@ class Memorization(Gathered):
 
     def __init__(self, train: Tensor, held_out: Tensor, seed: int = 0) -> None:
         super().__init__()
+        self._searched: tuple[int, Tensor, Tensor] | None = None
         self.train, self.held_out, self.seed = rows(train, torch.float32), rows(held_out, torch.float32), seed
 
     def estimate(self, level: float = LEVEL) -> dict[str, Estimate]:
-        x, fresh = self.seen, self.held_out[:SEARCHED]
-        distance, real = nearest(x, self.train)[0].double(), nearest(fresh, self.train)[0].double()
+        x = self.seen
+        distance, real = self._found()[0].double(), self._real.double()
         unit = real.median().clamp(min=1e-12)
         n = min(len(self.train), len(self.held_out))
         few = [data[permutation(len(data), self.seed, "memorization")[:n]] for data in (self.train, self.held_out)]
@@ -66,3 +69,22 @@ class Memorization(Gathered):
             "held_out_copies": share(real < NEAR * real.median(), level),
             "favour": Estimate(float(favour.mean()), *mean_interval(favour, level)),
         }
+
+    def closest(self, n: int) -> list[tuple[Tensor, int, float]]:
+        """The n samples nearest to the training data, each as a row (D,), its neighbour's number, and their distance over the
+        held-out data's median.
+        """
+        distance, index = self._found()
+        unit = self._real.median().clamp(min=1e-12)
+        return [(self.seen[i], int(index[i]), float(distance[i] / unit)) for i in distance.argsort()[:n].tolist()]
+
+    def _found(self) -> tuple[Tensor, Tensor]:
+        """The distance to and the number of the nearest training item of each sample, searched once."""
+        if self._searched is None or self._searched[0] != self.kept.n:
+            self._searched = self.kept.n, *nearest(self.seen, self.train)
+        return self._searched[1:]
+
+    @cached_property
+    def _real(self) -> Tensor:
+        """The distances of held-out data to the training data."""
+        return nearest(self.held_out[:SEARCHED], self.train)[0]

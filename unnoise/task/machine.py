@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
 import torch
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
@@ -46,3 +51,21 @@ def threads(n: int | None) -> int:
             raise ValueError(f"threads: expected at least 1, given {n}")
         torch.set_num_threads(n)
     return torch.get_num_threads()
+
+
+def joules() -> float | None:
+    """The energy that the processor has taken since some moment, where the system lets it be read (Intel and AMD under Linux)."""
+    counters = sorted(Path("/sys/class/powercap").glob("intel-rapl:[0-9]"))
+    try:
+        return sum(int((counter / "energy_uj").read_text()) for counter in counters) / 1e6 if counters else None
+    except (OSError, ValueError):
+        return None
+
+
+def describe() -> dict[str, Any]:
+    """What its speed depends on."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text("utf-8").splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    cpu = names[0] if names else platform.processor() or platform.machine()
+    return {"cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads()}

@@ -9,6 +9,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unnoise.metric.features.base import digest
 from unnoise.tensor import Rng, permutation
 
 FEATURES = 64
@@ -62,9 +64,23 @@ class Classifier(nn.Module):
         """Logits, (B, classes)."""
         return self.head(self._penultimate(x))
 
+    @property
+    def name(self) -> str:
+        """Of its features."""
+        return "classifier"
+
+    @cached_property
+    def digest(self) -> str:
+        """Of its weights; asked for once they are trained."""
+        return digest(self)
+
     def features(self, x: Tensor) -> Tensor:
         """What the last layer sees of pictures, (B, 64)."""
         return self._whole(self._penultimate, x)
+
+    def probabilities(self, x: Tensor) -> Tensor:
+        """Of each class for each picture, (B, classes)."""
+        return self._whole(self, x).softmax(1)
 
     def predict(self, x: Tensor) -> Tensor:
         """The most likely class of each picture, (B,)."""

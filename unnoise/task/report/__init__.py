@@ -12,10 +12,11 @@ from typing import Any
 import torch
 
 from unnoise.model import Model, load
+from unnoise.task.evaluate.features import classifier
+from unnoise.task.evaluate.real import real
 from unnoise.task.report import measure
 from unnoise.task.report.history import History, facts
 from unnoise.task.report.page import page
-from unnoise.task.report.real import real
 from unnoise.task.report.walks import walks
 
 __all__ = ["report"]
@@ -62,7 +63,7 @@ def report(
     say(f"report: {samples:,} samples")
     made = walks(model, data, samples, steps, seed)
     say("report: an independent classifier, distances")
-    judge = measure.classifier(data, folder, str(model.domain.facts().get("digest", "")))
+    judge = classifier(data, str(model.domain.facts().get("digest", "")), folder)
     recognised, seen = measure.recognise(judge, made, data) if judge else ({}, None)
     nearest, neighbours = measure.memory(made, data)
     numbers: dict[str, Any] = {

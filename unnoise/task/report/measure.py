@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from unnoise.metric import Fidelity, Memorization, Moments, frechet, interval, nearest, share_interval
-from unnoise.metric.features import Classifier, train
-from unnoise.task.report.real import Real
+from unnoise.metric.features import Classifier, Pooled
+from unnoise.task.evaluate.real import Real
 from unnoise.task.report.walks import Walks
 
-FILE = "classifier.safetensors"
 PAIRS = 8  # closest pairs shown
 POOLED = 16  # side to which pictures are averaged where no classifier gives features
 
@@ -45,22 +42,6 @@ class Neighbours:
     samples: Tensor
     held_out: Tensor
     pairs: list[tuple[Tensor, Tensor, float]]
-
-
-def classifier(real: Real, folder: Path, digest: str) -> Classifier | None:
-    """The run's own classifier, trained on first use and kept in its folder; None for data that it cannot take."""
-    shape = tuple(real.train["x"].shape[1:])
-    if len(shape) != 3 or min(shape[1:]) < 8 or len(real.classes) < 2:
-        return None
-    path = folder / FILE
-    if path.is_file():
-        kept = Classifier.load(path)
-        if (kept.shape, kept.classes, kept.data) == (shape, len(real.classes), digest):
-            return kept
-    trained = train(*real.labelled(real.train), len(real.classes))
-    trained.data = digest
-    trained.save(path)
-    return trained
 
 
 def recognise(by: Classifier, walks: Walks, real: Real) -> tuple[dict[str, Any], Recognition | None]:
@@ -99,11 +80,7 @@ def compare(by: Classifier | None, walks: Walks, real: Real) -> dict[str, Any]:
 
 def features(by: Classifier | None, x: Tensor) -> Tensor:
     """What sets are compared by: the classifier's last layer, or the values themselves, pictures averaged to 16 x 16."""
-    if by is not None:
-        return by.features(x)
-    if x.ndim == 4 and max(x.shape[2:]) > POOLED:
-        x = F.adaptive_avg_pool2d(x, POOLED)
-    return x.flatten(1)
+    return (by or Pooled(POOLED)).features(x)
 
 
 def memory(walks: Walks, real: Real) -> tuple[dict[str, Any], Neighbours | None]:

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 
 from unnoise.model import Model
+from unnoise.task.evaluate.real import Real
 from unnoise.task.report.draw import distances, losses, tile
 from unnoise.task.report.history import History
 from unnoise.task.report.measure import Neighbours, Recognition
-from unnoise.task.report.real import Real
 from unnoise.task.report.walks import CLOUD, SHOWN, Walks, unit
 from unnoise.tensor import Rng
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unnoise.model import Model
 from unnoise.sampler import Moment
-from unnoise.task.report.real import Real, Rows
+from unnoise.task.evaluate.real import Real, Rows
 
 SHOWN = 10  # samples of each class, and classes, that are shown
 FILM = 8  # frames

@@ -1,8 +1,10 @@
-"""What a report compares with: the data that the model was trained on, and those that it never saw."""
+"""What samples are compared with: the data that the model was trained on, and those that it never saw."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ from unnoise.tensor import permutation
 
 VALUES = 2**28  # of one set in memory: 1 GB
 READ = 4096  # items at once
+ENOUGH = 2000  # real data beside the reference, to say what a perfect model would reach
 
 Rows = dict[str, Tensor]  # "x" and the conditions, a row for each item
 
@@ -50,7 +53,7 @@ def real(domain: Domain) -> Real:
     label = next((name for name, c in domain.conds.items() if c.classes and not c.shape), None)
     train, others = _read(domain, "train"), [_read(domain, split) for split in ("val", "test")]
     if train is None:
-        raise ValueError("a report compares with the training data, and there are none")
+        raise ValueError("samples are compared with training data, and there are none")
     there = [rows for rows in others if rows is not None]
     held_out = {name: torch.cat([rows[name] for rows in there]) for name in there[0]} if there else None
     classes = domain.conds[label].classes if label else ()
@@ -68,3 +71,40 @@ def _read(domain: Domain, split: str) -> Rows | None:
     rows = permutation(len(dataset), 0, f"report {split}")[:most]
     parts = [dataset.batch(some) for some in rows.split(READ)]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Real data in two: those that samples are compared with, and others, which say what a perfect model would reach.
+
+    Args:
+        rows: Of the training set, the reference.
+        x: The others, (M, *shape): as many held-out items as there are samples; where these are few, training items that the
+            reference does without as well, at most half of them.
+        labels: Of x, if there are classes.
+    """
+
+    rows: Tensor
+    x: Tensor
+    labels: Tensor | None
+
+
+def split(domain: Any, real: Real, n: int) -> Split:
+    """The split for n samples."""
+    order = permutation(real.of, 0, "report train")
+    held = len(real.held_out["x"]) if real.held_out is not None else 0
+    aside = min(max(min(n, ENOUGH) - held, 0), real.of // 2)
+    parts: list[Rows] = []
+    if real.held_out is not None:
+        taken = permutation(held, 0, "held out")[:n]
+        parts.append({name: column[taken] for name, column in real.held_out.items()})
+    if aside:
+        parts.append(domain.dataset("train").batch(order[real.of - aside :]))
+    labels = torch.cat([part[real.label] for part in parts]) if real.label else None
+    return Split(order[: real.of - aside], torch.cat([part["x"] for part in parts]), labels)
+
+
+def blocks(domain: Any, rows: Tensor, size: int = 512) -> Iterator[Tensor]:
+    """Some training items x, a block at a time."""
+    dataset = domain.dataset("train")
+    return (dataset.batch(part)["x"] for part in rows.split(size))

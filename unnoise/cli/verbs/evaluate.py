@@ -1,0 +1,53 @@
+"""`unnoise evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unnoise.cli.app import Device, Precision, Seed, Set, Threads, app, conditions
+
+
+@app.command()
+def evaluate(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="RUN|FOLDER|ARRAY", help="a run; or samples: a folder or archive of pictures, a .npy, a .npz"),
+    ],
+    data: Annotated[Path | None, typer.Option(help="what they are compared with; a run's own data if not given")] = None,
+    n: Annotated[int, typer.Option("-n", help="samples; of a folder or array at most")] = 1000,
+    features: Annotated[str | None, typer.Option(help="raw, pooled16, classifier, ..., or a file")] = None,
+    metrics: Annotated[str | None, typer.Option(metavar="A,B", help="only these numbers; likelihood is taken if named")] = None,
+    steps: Annotated[int | None, typer.Option(help="times in the walk")] = None,
+    sampler: Annotated[str | None, typer.Option(help="DDIM, DPMpp2M, Heun, ...; options by --set sampler.NAME.KEY=VALUE")] = None,
+    cond: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="a condition; repeatable")] = [],  # noqa: B006
+    scale: Annotated[float | None, typer.Option(help="of classifier-free guidance; 1 is none")] = None,
+    json: Annotated[Path | None, typer.Option(help="write everything here")] = None,
+    set_: Set = [],  # noqa: B006
+    device: Device = "auto",
+    precision: Precision = "fp32",
+    threads: Threads = None,
+    seed: Seed = 0,
+) -> None:
+    """How good samples are: quality, coverage, copies, speed, with intervals and in words. Samples of a run are not written."""
+    import sys
+
+    from unnoise.task import machine, ranks
+    from unnoise.task.evaluate import Wish
+    from unnoise.task.evaluate import evaluate as task
+    from unnoise.task.evaluate.table import table
+
+    machine.threads(threads)
+    changes = [f"sampler={sampler}"] * bool(sampler) + [*set_]
+    changes += [f"model.Defaults.steps={steps}"] * (steps is not None)
+    changes += [f"guidance.CFG.scale={scale}"] * (scale is not None)
+    asked = metrics.split(",") if metrics else None
+    wish = Wish(n, data, features, asked, conditions(cond), changes, seed, device, precision)
+    found = task(source, wish, lambda line: print(line, file=sys.stderr))
+    if ranks.rank():
+        return
+    if json:
+        found.write(json)
+    print(table(found))

@@ -1,0 +1,103 @@
+"""What the numbers say, in words. A finding needs an interval that lies clear of what real data reach."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from unnoise.task.evaluate.result import Number
+
+DECIBEL = 1.0  # of detail, beyond what real data differ by
+SHORT = 0.85  # of what real data reach: below that something is missing
+COPIED = 0.02  # of the samples, beyond the real data's share
+NAMED = 12  # classes
+
+
+def verdict(numbers: Mapping[str, Number], missing: Sequence[str], noun: str = "pictures") -> list[str]:
+    """A line for each finding, the gravest first; one that says so where there is none.
+
+    Args:
+        numbers: Of the evaluation; those that are absent say nothing.
+        missing: Names of classes that are hardly there.
+        noun: For what the samples are.
+    """
+    found: list[str] = []
+    if missing:
+        shown = ", ".join(missing[:NAMED]) + (f" and {len(missing) - NAMED} more" if len(missing) > NAMED else "")
+        found.append(f"mode dropped: class{'es' * (len(missing) > 1)} {shown} missing")
+    if line := _copies(numbers, noun):
+        found.append(line)
+    texture = _texture(numbers)
+    if texture:
+        found.append(texture)
+    if not found and (line := _narrow(numbers)):
+        found.append(line)
+    if not texture and (line := _strange(numbers, noun)):
+        found.append(line)
+    if line := _disobedient(numbers):
+        found.append(line)
+    return found or [_fine(numbers)]
+
+
+def _copies(numbers: Mapping[str, Number], noun: str) -> str:
+    copies = numbers.get("copies")
+    if copies is None or copies.real is None or copies.low < copies.real.value + COPIED or copies.low < copies.real.high:
+        return ""
+    return (
+        f"copies: {copies.value:.0%} of samples are nearer to training {noun} than half of what new data are "
+        f"(new data: {copies.real.value:.0%})"
+    )
+
+
+def _texture(numbers: Mapping[str, Number]) -> str:
+    detail = numbers.get("detail")
+    if detail is None or detail.real is None:
+        return ""
+    if detail.high < detail.real.low - DECIBEL:
+        return f"blurred: {-detail.value:.1f} dB less fine detail than the data"
+    if detail.low > detail.real.high + DECIBEL:
+        return f"noisy: {detail.value:.1f} dB more fine detail than the data"
+    return ""
+
+
+def _short(number: Number | None) -> bool:
+    """Whether a number lies clearly below what real data reach."""
+    return number is not None and number.real is not None and number.high < SHORT * number.real.low
+
+
+def _narrow(numbers: Mapping[str, Number]) -> str:
+    recall, coverage, spread = (numbers.get(name) for name in ("recall", "coverage", "diversity"))
+    apart = spread is not None and spread.real is not None and spread.high < spread.real.low
+    if not _short(recall) or not (apart or _short(coverage)):
+        return ""
+    told = [f"{name} {n.value:.2f} (real data {n.real.value:.2f})" for name, n in numbers.items()
+            if name in ("recall", "coverage", "diversity") and n.real is not None]  # fmt: skip
+    return f"low diversity: {', '.join(told)}"
+
+
+def _strange(numbers: Mapping[str, Number], noun: str) -> str:
+    precision = numbers.get("precision")
+    if precision is None or precision.real is None or not _short(precision):
+        return ""
+    return (
+        f"unlike the data: {precision.value:.0%} of samples look like {noun} of it (other real data: {precision.real.value:.0%})"
+    )
+
+
+def _disobedient(numbers: Mapping[str, Number]) -> str:
+    accuracy = numbers.get("accuracy")
+    if accuracy is None or accuracy.real is None or not _short(accuracy):
+        return ""
+    return (
+        f"conditions are not kept: {accuracy.value:.0%} of samples are recognised as asked (real data: {accuracy.real.value:.0%})"
+    )
+
+
+def _fine(numbers: Mapping[str, Number]) -> str:
+    distance = numbers.get("frechet_infinity", numbers.get("frechet"))
+    if distance is None or distance.real is None:
+        return "no fault found"
+    if distance.low <= distance.real.high:
+        return "no fault found: as near to the data as other real data are"
+    plain = numbers.get("frechet", distance)
+    ratio = plain.value / plain.real.value if plain.real is not None and plain.real.value > 0 else float("inf")
+    return f"no fault found; the Frechet distance is {ratio:.3g} times that of other real data"
