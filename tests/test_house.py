@@ -20,6 +20,7 @@ FLOORS = [
     {"denoiser", "network", "certificate"},
     {"times", "loss", "likelihood", "sampler", "guidance", "engine"},
     {"recipe", "zoo", "recipes"},
+    {"share"},
     {"model"},
     {"task"},
     {"cli", "serve"},
