@@ -17,7 +17,7 @@ from unnoise.model import Model, load
 from unnoise.sampler import Heun, PredictorCorrector, Sampler
 from unnoise.task.likelihood import Wish, measure, summary
 from unnoise.tensor import Rng
-from unnoise.times import LogSNR, Times, Uniform
+from unnoise.times import LogSNR, Times
 
 TOLERANCE = 3e-4
 SAMPLES = 50
@@ -41,7 +41,7 @@ def judge(model: Model, items: int) -> dict[str, Any]:
     told["flow below the normal law"] = round(told["normal law"]["bits_per_dim"] - told["flow"]["bits_per_dim"], 4)
     told["bound below the normal law"] = round(told["normal law"]["bits_per_dim"] - told["bound"]["bits_per_dim"], 4)
     walks: dict[str, tuple[Sampler, Times, int]] = {
-        "predictor and corrector": (PredictorCorrector(), Uniform(), 100),
+        "predictor and corrector": (PredictorCorrector(), LogSNR(), 100),
         "flow": (Heun(), LogSNR(), 25),
     }
     nulls = dict.fromkeys(model.denoiser.conds)
