@@ -37,8 +37,8 @@ class Balls(NamedTuple):
 class Fidelity(Gathered):
     """`precision` and `recall` with k = 3, `density` and `coverage` with k = 5, of samples against `real` features (N, D).
 
-    Of more than `limit` (20,000) of either a random subset is compared. The intervals of precision and density speak of the samples, those
-    of recall and coverage of the real points. Time 3 N^2 D, all pairs exactly.
+    Of more than `limit` (20,000) of either a random subset is compared. Intervals of precision and density speak of the samples,
+    those of recall and coverage of the real points. Time 3 N^2 D, all pairs exactly.
 
     Reference: Kynkaanniemi et al., 2019, eq. 1-2, arXiv:1904.06991; Naeem et al., 2020, eq. 3-4, arXiv:2002.09797
     """

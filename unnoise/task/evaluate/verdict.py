@@ -8,6 +8,7 @@ from unnoise.task.evaluate.result import Number
 
 DECIBEL = 1.0  # of detail, beyond what real data differ by
 SHORT = 0.85  # of what real data reach: below that something is missing
+KINDS = 1.1  # of what real data reach: beyond that something is added
 COPIED = 0.02  # of the samples, beyond the real data's share
 NAMED = 12  # classes
 
@@ -56,6 +57,9 @@ def _texture(numbers: Mapping[str, Number]) -> str:
         return f"blurred: {-detail.value:.1f} dB less fine detail than the data"
     if detail.low > detail.real.high + DECIBEL:
         return f"noisy: {detail.value:.1f} dB more fine detail than the data"
+    kinds, precision = numbers.get("vendi"), numbers.get("precision")
+    if kinds is not None and kinds.real is not None and kinds.low > KINDS * kinds.real.high and _short(precision):
+        return f"noisy: samples differ in more ways than data do (vendi {kinds.value:.3g}, real data {kinds.real.value:.3g})"
     return ""
 
 
