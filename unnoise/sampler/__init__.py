@@ -5,13 +5,14 @@ from unnoise.sampler.adaptive import Adaptive
 from unnoise.sampler.ancestral import Ancestral, noise_moments
 from unnoise.sampler.base import Moment, Noise, Path, Sampler, Walk, encode, path, prior
 from unnoise.sampler.brownian import Brownian
-from unnoise.sampler.churn import DPM2, DPMpp2S, DPMppSDE, Euler, Heun
 from unnoise.sampler.ddim import DDIM, Linear, Renoise
 from unnoise.sampler.deis import DEIS, LMS
 from unnoise.sampler.euler import EulerMaruyama, ReverseDiffusion
 from unnoise.sampler.fitted import Fitted
 from unnoise.sampler.flow import FlowAdams
+from unnoise.sampler.heun import Euler, Heun
 from unnoise.sampler.langevin import AnnealedLangevin, Langevin, PredictorCorrector
+from unnoise.sampler.midpoint import DPM2, DPMpp2S, DPMppSDE
 from unnoise.sampler.multistep import DPMpp2M, DPMpp3M, DPMSolver
 from unnoise.sampler.restart import Restart
 from unnoise.sampler.singlestep import Singlestep

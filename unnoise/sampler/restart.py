@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from unnoise.sampler.base import Sampler, Walk, path
-from unnoise.sampler.churn import Heun
+from unnoise.sampler.heun import Heun
 from unnoise.schedule import Schedule
 
 
