@@ -13,9 +13,14 @@ Level = Callable[[Schedule, Tensor], Tensor]
 FAR = 40.0  # of the log-SNR: past any level that data can tell apart; pure noise and clean data are told as this
 
 
-def index(schedule: Schedule, t: Tensor) -> Tensor:
-    """The entry of the schedule's table, 0 .. T - 1, as DDPM's networks take it; 1000 t - 1 without a table."""
-    return t * _steps(schedule) - 1
+def index(schedule: Schedule, t: Tensor, scale: float = 1.0) -> Tensor:
+    """The entry of the schedule's table, 0 .. T - 1, as DDPM's networks take it; 1000 t - 1 without a table. Times scale."""
+    return scale * (t * _steps(schedule) - 1)
+
+
+def nearest(schedule: Schedule, t: Tensor) -> Tensor:
+    """The nearest entry of the table, for networks that are told whole ones alone while the walk goes between them."""
+    return index(schedule, t).round()
 
 
 def rank(schedule: Schedule, t: Tensor) -> Tensor:
@@ -50,4 +55,4 @@ def _steps(schedule: Schedule) -> int:
     return len(schedule) if isinstance(schedule, Table) else 1000
 
 
-__all__ = ["c_noise", "index", "log_snr", "rank", "sigma", "time"]
+__all__ = ["c_noise", "index", "log_snr", "nearest", "rank", "sigma", "time"]

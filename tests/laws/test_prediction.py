@@ -102,7 +102,8 @@ def test_levels() -> None:
     chain, t = LinearBetas(), LinearBetas().times
     assert torch.allclose(level.index(chain, t), torch.arange(1000).double(), atol=1e-9)
     assert torch.allclose(level.rank(chain, t), torch.arange(999, -1, -1).double(), atol=1e-9)
-    assert level.index(VP(), torch.ones(1)).item() == 999
+    assert level.index(VP(), torch.ones(1)).item() == 999 and level.index(VP(), torch.ones(1), scale=0.25).item() == 249.75
+    assert level.nearest(chain, torch.tensor([0.0107], dtype=torch.float64)).item() == 10
     assert level.time(VP(), torch.tensor([0.5])).item() == 499.5
     assert level.sigma(VE(), torch.ones(1).double()).item() == pytest.approx(50)
     assert level.log_snr(Cosine(), torch.zeros(1).double()).item() == pytest.approx(15)

@@ -15,6 +15,7 @@ from unnoise.schedule import (
     EDM,
     VE,
     VP,
+    Chords,
     Cosine,
     CosineBetas,
     Discrete,
@@ -39,6 +40,7 @@ BUILT = {
     "Discrete": Discrete([0.1, 0.3, 0.2, 0.6]),
     "Sigmas": Sigmas([0.1, 0.5, 0.6, 20.0]),
     "ZeroSNR": ZeroSNR(LinearBetas()),
+    "Chords": Chords(LinearBetas()),
     "Shifted": Shifted(Cosine(), -3.0),
     "Learned": Learned(32),
 }
@@ -275,3 +277,11 @@ def test_the_density_of_noised_data(t: float) -> None:
     density = flat.log_prob(grid, 0.0).exp().reshape(151, 141)
     noised = marginal(density, rows, columns, alpha=alpha, sigma=sigma)
     assert torch.allclose(noised, flat.log_prob(grid, t).exp().reshape(151, 141), atol=1e-2)
+
+
+def test_chords_are_straight_in_the_ratio() -> None:
+    chain, chords = LinearBetas(), Chords(LinearBetas())
+    assert all(torch.equal(a, b) for a, b in zip(chain(chain.times), chords(chain.times), strict=True))
+    alpha, sigma = chords(double(0.0105, 0.5005))
+    ratio = chain.sigmas / chain.alphas
+    assert close(sigma / alpha, torch.stack([ratio[9:11].mean(), ratio[499:501].mean()]))

@@ -19,6 +19,7 @@ from unnoise.times import (
     Leading,
     Linspace,
     Listed,
+    One,
     LogSNR,
     PolyExponential,
     Quadratic,
@@ -68,7 +69,7 @@ def test_every_rule_is_tested() -> None:
     """But those that fit themselves to a schedule, which have tests of their own."""
     members = [getattr(rules, name) for name in rules.__all__ if name not in ("Auto", "Fitted")]
     concrete = {member for member in members if issubclass(member, Times) and not inspect.isabstract(member)}
-    assert concrete == {type(rule) for rule in (*SPACED, *TABLED)} | {Final, Listed, Strided}
+    assert concrete == {type(rule) for rule in (*SPACED, *TABLED)} | {Final, Listed, One, Strided}
 
 
 def test_published_lists() -> None:
@@ -109,6 +110,7 @@ def test_beta_follows_its_quantiles() -> None:
 def test_final() -> None:
     ends = Final(Leading(1))(TABLE, 3)
     assert ends.final and ends[-1] == TABLE.t_min and len(ends) == 4
+    assert Final(Leading(1), data=True)(TABLE, 3).values == (*ends.values[:-1], 0.0)
     merged = Final(Leading())(TABLE, 3)
     assert merged.final and len(merged) == 3
     assert not Leading()(TABLE, 3).final

@@ -3,6 +3,7 @@
 from unnoise.schedule.base import Schedule
 from unnoise.schedule.continuous import EDM, VE, VP, Cosine, Flow, Laplace, Shifted, SubVP
 from unnoise.schedule.discrete import (
+    Chords,
     CosineBetas,
     Discrete,
     LinearBetas,
@@ -19,6 +20,7 @@ __all__ = [
     "EDM",
     "VE",
     "VP",
+    "Chords",
     "Cosine",
     "CosineBetas",
     "Discrete",

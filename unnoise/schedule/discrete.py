@@ -237,3 +237,19 @@ class ZeroSNR(Discrete):
         first, last = schedule.alphas[0], schedule.alphas[-1]
         kept = (first * (schedule.alphas - last) / (first - last)) ** 2
         super().__init__(1 - kept / torch.cat([torch.ones(1, dtype=torch.float64), kept[:-1]]))
+
+
+class Chords(Discrete):
+    """Another chain, between whose entries sigma / alpha is linear in t, as the solvers in that variable have published it.
+
+    Reference: Katherine Crowson, k-diffusion; Hugging Face diffusers (EulerDiscreteScheduler and its kin)
+    """
+
+    def __init__(self, schedule: Discrete) -> None:
+        super().__init__(schedule.betas)
+
+    def _between(self, position: Tensor) -> tuple[Tensor, Tensor]:
+        signal, noise = super()._between(position)
+        left = position.detach().floor().clamp(1, len(self) - 1).long()
+        chord = torch.lerp(self._ratio[left - 1], self._ratio[left], position - left)
+        return signal, torch.where((position < 1) | (self.alphas[left] == 0), noise, chord)

@@ -46,16 +46,37 @@ class Times(ABC):
     def __call__(self, schedule: Schedule, n: int) -> Given:
         """n times for a walk."""
 
+    @property
+    def unfitted(self) -> Times:
+        """The rule for samplers that no walk was fitted with: this one, where none was."""
+        return self
+
 
 @dataclass(frozen=True)
 class Final(Times):
     """Another rule's times, and then t_min as the walk's end: there it stops without denoising, as some published walks do.
 
-    Where the rule's own last time is t_min, that is the end.
+    Where the rule's own last time is the end, it is not repeated.
+
+    Args:
+        times: The rule.
+        data: End at t = 0 instead, by a step of the sampler's own.
     """
 
     times: Times
+    data: bool = False
 
     def __call__(self, schedule: Schedule, n: int) -> Given:
-        values = self.times(schedule, n).values
-        return Given(values if values[-1] <= schedule.t_min else (*values, schedule.t_min), final=True)
+        values, end = self.times(schedule, n).values, 0.0 if self.data else schedule.t_min
+        return Given(values if values[-1] <= end else (*values, end), final=True)
+
+
+@dataclass(frozen=True)
+class One(Times):
+    """The time 1 alone: for models that answer there and nowhere else, as those of `loss.Autoencoding` and `loss.Adversarial`."""
+
+    def __call__(self, schedule: Schedule, n: int) -> Given:
+        """The one time; ValueError for any other number."""
+        if n != 1:
+            raise ValueError(f"steps: this model answers at t = 1 alone; 1 is expected, given {n}")
+        return Given((1.0,))

@@ -164,6 +164,11 @@ def _config(network: UNet, null: bool) -> dict[str, Any]:
     made, (channels, *sides) = anatomy(network), network.shape
     if made["resample"] == "pool" or len(sides) != 2 or made["features"] == "fourier":
         raise ValueError("UNet2DModel has two dimensions, convolutions or residual blocks to resample, and sines and cosines")
+    if network.widths[0] != made["width"]:
+        raise ValueError(
+            f"UNet2DModel has as many features of the level as channels at full size, not {made['width']} and "
+            f"{network.widths[0]}: the first of the multipliers is 1"
+        )
     classes = [len(condition.classes) for condition in network.conds.values()]
     if classes != classes[:1] or 0 in classes:
         raise ValueError("UNet2DModel takes one condition of classes at most")

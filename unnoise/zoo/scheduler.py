@@ -1,0 +1,355 @@
+"""The schedulers of Hugging Face diffusers in our words: which schedule, prediction, level, sampler, times and guidance one is.
+
+Everything that a configuration can say is one row of a table below: taken over, without effect, or refused by its name. What
+comes out as another walk than theirs, if only by a little, is told in `differs`.
+
+A class of theirs is a solver together with what it does to the times; its keys stand in `scheduler_config.json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+
+from unnoise.zoo.links import Config
+
+__all__ = ["CLASSES", "Mapped", "mapped"]
+
+Section = dict[str, dict[str, Any]]
+
+
+class Mapped(NamedTuple):
+    """A scheduler as the sections of a recipe.
+
+    Attributes:
+        sections: schedule, prediction, level, sampler, times, guidance.
+        differs: One sentence for each thing in which our walk is not theirs to the last digit.
+    """
+
+    sections: dict[str, Section]
+    differs: tuple[str, ...]
+
+
+class Solver(NamedTuple):
+    """A class of theirs.
+
+    Attributes:
+        sampler: From its options and the number of steps.
+        spacing: Of the entries, where the configuration is silent.
+        spare: It counts an entry more, for its step to data (see `times.Leading`).
+        in_ratio: Its state is x / alpha, and between two entries sigma / alpha is linear.
+        ends: Its last step ends on the first entry rather than on data.
+        clips: It brings x0 back into the range of the data unless told otherwise; None: it cannot.
+        defaults: Other than `COMMON`.
+    """
+
+    sampler: Callable[[Config, int], Section]
+    spacing: str = "linspace"
+    spare: bool = False
+    in_ratio: bool = False
+    ends: Callable[[Config], bool] = lambda full: False
+    clips: bool | None = None
+    thresholds: bool = False
+    defaults: Mapping[str, Any] = {}
+
+
+COMMON: dict[str, Any] = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.0001,
+    "beta_end": 0.02,
+    "beta_schedule": "linear",
+    "trained_betas": None,
+    "prediction_type": "epsilon",
+    "timestep_spacing": None,
+    "steps_offset": 0,
+    "rescale_betas_zero_snr": False,
+    "clip_sample": None,
+    "clip_sample_range": 1.0,
+    "thresholding": False,
+    "dynamic_thresholding_ratio": 0.995,
+    "sample_max_value": 1.0,
+    "set_alpha_to_one": True,
+    "variance_type": None,
+    "skip_prk_steps": False,
+    "solver_order": 2,
+    "solver_type": None,
+    "algorithm_type": None,
+    "lower_order_final": True,
+    "euler_at_final": False,
+    "use_karras_sigmas": False,
+    "use_exponential_sigmas": False,
+    "use_lu_lambdas": False,
+    "final_sigmas_type": "zero",
+    "predict_x0": True,
+    "disable_corrector": (),
+    "eta": 0.0,
+}
+# Options that only these values have a counterpart for.
+KEPT: dict[str, tuple[Any, ...]] = {
+    "use_beta_sigmas": (False,),
+    "use_flow_sigmas": (False,),
+    "flow_shift": (1.0,),
+    "use_dynamic_shifting": (False,),
+    "time_shift_type": ("exponential",),
+    "lambda_min_clipped": (float("-inf"),),
+    "interpolation_type": ("linear",),
+    "timestep_type": ("discrete",),
+    "sigma_min": (None,),
+    "sigma_max": (None,),
+    "solver_p": (None,),
+    "shift_terminal": (None,),
+}
+# Of the first versions, which theirs does not read any more.
+FORGOTTEN = ("tensor_format", "timestep_values", "timesteps", "predict_epsilon", "num_inference_steps")
+PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
+VARIANCES = {
+    None: "small",
+    "fixed_small": "small",
+    "fixed_small_log": "small",
+    "fixed_large": "large",
+    "learned_range": "learned",
+}
+
+
+def mapped(config: Config, steps: int) -> Mapped:
+    """A scheduler's configuration in our words, for walks of so many steps.
+
+    Raises:
+        ValueError: For a class, an option or a value that has no counterpart, by its name.
+    """
+    name = str(config.get("_class_name")).replace("Parallel", "")
+    if name not in CLASSES:
+        raise ValueError(f"scheduler {config.get('_class_name')!r} has no counterpart here; there are {', '.join(CLASSES)}")
+    solver = CLASSES[name]
+    full = _options(name, config, {**COMMON, **solver.defaults})
+    full["timestep_spacing"] = full["timestep_spacing"] or solver.spacing
+    schedule, notes = _schedule(full, solver)
+    times, differs, level = _times(name, full, solver)
+    sampler = solver.sampler(full, steps)
+    notes += [*differs, *_order_notes(full, steps)]
+    sections = {"schedule": schedule, "prediction": {PREDICTIONS[full["prediction_type"]]: {}}, "level": level}
+    sections |= {"sampler": sampler, "times": times}
+    if rules := _guidance(full, solver):
+        sections["guidance"] = rules
+    return Mapped(sections, tuple(notes))
+
+
+def _options(name: str, config: Config, defaults: dict[str, Any]) -> dict[str, Any]:
+    given = {key: value for key, value in config.items() if not key.startswith("_") and key not in FORGOTTEN}
+    for key, value in given.items():
+        if key in KEPT and value not in KEPT[key]:
+            raise ValueError(f"{name}: {key} = {value!r} has no counterpart here; expected {KEPT[key][0]!r}")
+        if key not in defaults and key not in KEPT and key not in ("snr", "sampling_eps", "correct_steps"):
+            raise ValueError(f"{name}: the option {key!r} is not known here")
+    full = defaults | {key: value for key, value in given.items() if key in defaults}
+    if full["prediction_type"] not in PREDICTIONS:
+        raise ValueError(f"{name}: prediction_type = {full['prediction_type']!r}; expected one of {', '.join(PREDICTIONS)}")
+    size = full["num_train_timesteps"]
+    if type(size) is not int or not 2 <= size <= 100_000:
+        raise ValueError(f"{name}: num_train_timesteps = {size!r}; expected 2 to 100,000")
+    return full
+
+
+def _schedule(full: Config, solver: Solver) -> tuple[Section, list[str]]:
+    """The table: by its name where ours has one, else beta by beta."""
+    section = _table(full)
+    if full["rescale_betas_zero_snr"]:
+        exact = solver.clips is not None and not solver.in_ratio
+        section = {"ZeroSNR": {"schedule": section}} if exact else {"Discrete": {"betas": _nearly_zero(section)}}
+    spaced = full["use_karras_sigmas"] or full["use_exponential_sigmas"]
+    if solver.in_ratio and full["timestep_spacing"] == "linspace" and not spaced:
+        section = {"Chords": {"schedule": section}}
+    scaled = solver.in_ratio and (full["timestep_spacing"] != "leading" or spaced)
+    return section, ["the first noise has the variance of x_t, in diffusers that of its noise alone"] * scaled
+
+
+def _table(full: Config) -> Section:
+    size, start, end = full["num_train_timesteps"], full["beta_start"], full["beta_end"]
+    if full["trained_betas"] is not None:
+        return {"Discrete": {"betas": [float(beta) for beta in full["trained_betas"]]}}
+    match full["beta_schedule"]:
+        case "linear":
+            return {"LinearBetas": {"steps": size, "start": start * size / 1000, "end": end * size / 1000}}
+        case "scaled_linear":
+            return {"ScaledLinearBetas": {"steps": size, "start": start, "end": end}}
+        case "squaredcos_cap_v2":
+            return {"CosineBetas": {"steps": size}}
+        case "sigmoid":
+            rise = torch.linspace(-6, 6, size, dtype=torch.float64).sigmoid()
+            return {"Discrete": {"betas": (rise * (end - start) + start).tolist()}}
+    raise ValueError(f"beta_schedule = {full['beta_schedule']!r} has no counterpart here; expected linear, scaled_linear, "
+                     "squaredcos_cap_v2 or sigmoid")  # fmt: skip
+
+
+def _nearly_zero(section: Section) -> list[float]:
+    """The betas of a table rescaled to end without signal, of which 2^-24 is kept: what these solvers do, who divide by it."""
+    from unnoise import schedule
+
+    (name, keys), *_ = section.items()
+    betas = schedule.ZeroSNR(getattr(schedule, name)(**keys)).betas.clone()
+    betas[-1] = 1 - 2.0**-24 / (1 - betas[:-1]).prod()
+    return betas.tolist()
+
+
+def _times(name: str, full: Config, solver: Solver) -> tuple[Section, list[str], Section]:
+    """The rule, what it differs in, and what the network is told."""
+    level: Section = {"index": {}}
+    differs: list[str] = []
+    rule: Section
+    if full["use_karras_sigmas"] or full["use_exponential_sigmas"] or full["use_lu_lambdas"]:
+        rule = {"Karras": {}} if full["use_karras_sigmas"] else {"LogSNR": {}}
+        if solver.spare:
+            level = {"nearest": {}}
+        if solver.in_ratio and full["timestep_spacing"] != "linspace":
+            differs.append("the walk takes in the whole table, in diffusers from the first to the last of the entries chosen")
+        if name.startswith("KDPM2") and full["use_karras_sigmas"]:
+            differs.append("the network is told entries between those of the table, in diffusers every other one is rounded")
+        if solver.spare and (full["use_exponential_sigmas"] or full["beta_schedule"] == "squaredcos_cap_v2"):
+            differs.append("the network is told the nearest entry of the table, in diffusers the one below")
+    else:
+        rule, differs = _spacing(name, full, solver)
+    if name in ("LMSDiscreteScheduler", "PNDMScheduler") and full["set_alpha_to_one"]:  # its step to data is of full order
+        rule = {"Final": {"times": rule, "data": True}}
+    elif solver.ends(full):
+        rule = {"Final": {"times": rule}}
+    first = full["steps_offset"] if full["timestep_spacing"] == "leading" else full["timestep_spacing"] == "trailing"
+    if name == "DDPMScheduler" and full["variance_type"] == "fixed_large" and first:
+        differs.append(
+            "the walk ends without noise, in diffusers with that of its last step if it does not end on the first entry"
+        )
+    return rule, differs, level
+
+
+def _spacing(name: str, full: Config, solver: Solver) -> tuple[Section, list[str]]:
+    strides = name in ("DDIMScheduler", "PNDMScheduler")
+    match full["timestep_spacing"]:
+        case "leading":
+            return {"Leading": {"offset": full["steps_offset"], "spare": solver.spare}}, []
+        case "trailing":
+            note = "each step begins where the last ended, where diffusers strays if the steps do not divide the table"
+            return {"Trailing": {}}, [note] * strides
+        case "linspace":
+            rule: Section = {"Linspace": {"rounded": not solver.in_ratio, "spare": solver.spare}}
+            strayed = "each step begins where the last ended; in diffusers its end is the start less a whole stride"
+            return rule, [strayed] * strides
+    raise ValueError(f"timestep_spacing = {full['timestep_spacing']!r}; expected leading, trailing or linspace")
+
+
+def _order_notes(full: Config, steps: int) -> list[str]:
+    kind, third = full["algorithm_type"], full["solver_order"] > 2
+    falls = full["lower_order_final"] and (third or full["final_sigmas_type"] == "sigma_min")
+    notes = ["in diffusers the order of the last steps falls below 15 of them; here by --set sampler.NAME.lower=true"]
+    notes = notes * bool(kind and falls and steps >= 15)
+    bent = "the bend of x0 counts as its equation says, which diffusers has with another sign"
+    return notes + [bent] * (kind == "sde-dpmsolver++" and third)
+
+
+def _guidance(full: Config, solver: Solver) -> Section:
+    if full["thresholding"] and solver.thresholds:
+        most = float(full["sample_max_value"])
+        return {"Threshold": {"share": float(full["dynamic_thresholding_ratio"]), "high": 1.0, "most": most}}
+    clips = solver.clips if full["clip_sample"] is None else full["clip_sample"] and solver.clips is not None
+    size = float(full["clip_sample_range"])
+    return {"Clip": {"low": -size, "high": size}} if clips else {}
+
+
+def _ddpm(full: Config, steps: int) -> Section:
+    if full["variance_type"] not in VARIANCES:
+        raise ValueError(f"variance_type = {full['variance_type']!r} has no counterpart here; "
+                         f"expected one of {', '.join(filter(None, VARIANCES))}")  # fmt: skip
+    return {"Ancestral": {"variance": VARIANCES[full["variance_type"]]}}
+
+
+def _lower(full: Config, steps: int) -> bool:
+    return bool(full["lower_order_final"]) and steps < 15
+
+
+def _dpm(full: Config, steps: int) -> Section:
+    order, kind = full["solver_order"], full["algorithm_type"]
+    eta, rule = float(kind.startswith("sde")), {"midpoint": "midpoint", "heun": "heun"}.get(full["solver_type"], "midpoint")
+    if kind not in ("dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver++") or order not in (1, 2, 3):
+        raise ValueError(f"algorithm_type = {kind!r} of solver_order = {order!r} has no counterpart here")
+    if not kind.endswith("++"):
+        keys = {"order": order, "eta": eta, "rule": rule, "lower": _lower(full, steps), "halved": True}
+        return {"DPMSolver": keys}
+    if order == 1:
+        return {"DDIM": {"eta": eta}}
+    keys = {"eta": eta, "rule": rule, "lower": _lower(full, steps)}
+    return {"DPMpp2M": keys} if order == 2 else {"DPMpp3M": {**keys, "halved": True}}
+
+
+def _singlestep(full: Config, steps: int) -> Section:
+    unknown = {"dpmsolver": "eps", "dpmsolver++": "x0"}.get(full["algorithm_type"])
+    if unknown is None or not full["lower_order_final"]:
+        raise ValueError(f"algorithm_type = {full['algorithm_type']!r} with lower_order_final = {full['lower_order_final']} "
+                         "has no counterpart here; expected dpmsolver or dpmsolver++, and True")  # fmt: skip
+    return {"Singlestep": {"order": full["solver_order"], "unknown": unknown, "rule": full["solver_type"] or "midpoint"}}
+
+
+def _unipc(full: Config, steps: int) -> Section:
+    keys = {"order": full["solver_order"], "unknown": "x0" if full["predict_x0"] else "eps"}
+    keys |= {"variant": full["solver_type"] if full["solver_type"] in ("bh1", "bh2") else "bh2"}
+    return {"UniPC": {**keys, "lower": bool(full["lower_order_final"]), "uncorrected": list(full["disable_corrector"])}}
+
+
+def _deis(full: Config, steps: int) -> Section:
+    return {"DEIS": {"order": full["solver_order"], "lower": _lower(full, steps) and not full["use_karras_sigmas"]}}
+
+
+def _sigma_min(full: Config) -> bool:
+    return bool(full["final_sigmas_type"] == "sigma_min")
+
+
+CLASSES: dict[str, Solver] = {
+    "DDPMScheduler": Solver(_ddpm, "leading", clips=True, thresholds=True),
+    "DDIMScheduler": Solver(
+        lambda full, steps: {"DDIM": {"eta": float(full["eta"]), "raw": True}},
+        "leading",
+        clips=True,
+        thresholds=True,
+        ends=lambda full: not full["set_alpha_to_one"],
+    ),
+    "PNDMScheduler": Solver(
+        lambda full, steps: {"PNDM": {"warmup": "heun" if full["skip_prk_steps"] else "runge_kutta"}},
+        "leading",
+        ends=lambda full: not full["set_alpha_to_one"],
+        defaults={"set_alpha_to_one": False},
+    ),
+    "DPMSolverMultistepScheduler": Solver(
+        _dpm,
+        spare=True,
+        thresholds=True,
+        ends=_sigma_min,
+        defaults={"algorithm_type": "dpmsolver++"},
+    ),
+    "DPMSolverSinglestepScheduler": Solver(
+        _singlestep,
+        spare=True,
+        thresholds=True,
+        ends=_sigma_min,
+        defaults={"algorithm_type": "dpmsolver++", "lower_order_final": False},
+    ),
+    "UniPCMultistepScheduler": Solver(_unipc, spare=True, thresholds=True, ends=_sigma_min),
+    "DEISMultistepScheduler": Solver(_deis, spare=True, thresholds=True, ends=lambda full: True),
+    "EulerDiscreteScheduler": Solver(lambda full, steps: {"Euler": {"along": "ratio"}}, in_ratio=True, ends=_sigma_min),
+    "EulerAncestralDiscreteScheduler": Solver(lambda full, steps: {"DDIM": {"eta": 1.0}}, in_ratio=True),
+    "HeunDiscreteScheduler": Solver(
+        lambda full, steps: {"Heun": {}},
+        in_ratio=True,
+        clips=False,
+        defaults={"beta_start": 0.00085, "beta_end": 0.012},
+    ),
+    "KDPM2DiscreteScheduler": Solver(
+        lambda full, steps: {"DPM2": {}},
+        in_ratio=True,
+        defaults={"beta_start": 0.00085, "beta_end": 0.012},
+    ),
+    "KDPM2AncestralDiscreteScheduler": Solver(
+        lambda full, steps: {"DPM2": {"eta": 1.0}},
+        in_ratio=True,
+        defaults={"beta_start": 0.00085, "beta_end": 0.012},
+    ),
+    "LMSDiscreteScheduler": Solver(lambda full, steps: {"LMS": {}}, in_ratio=True),
+}
