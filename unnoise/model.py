@@ -128,6 +128,7 @@ class Model:
         if not seeds or (n is not None and n != len(seeds)):
             raise ValueError(f"n is {n} with {len(seeds)} seeds; expected at least one sample, and one seed for each")
         denoiser = self.guided(self.guidance if guidance is None else guidance, scale)
+        sampler, times = sampler or self.sampler, times or self.times
         known = denoiser.conds
         values = self.draw(seeds, known) if cond is None else self.conditions(cond, len(seeds), known)
         visited = times(self.denoiser.schedule, self.defaults.steps if steps is None else steps)

@@ -20,6 +20,7 @@ from unnoise.loss.weights import EDM, P2, MinSNR, Sigmoid, SoftMinSNR, one, plai
 __all__ = [
     "EDM",
     "P2",
+    "CrossEntropy",
     "Decoder",
     "Denoising",
     "Huber",
