@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from unnoise import network
 from unnoise.condition import Condition, Conditions, nulls
-from unnoise.network import MLP, Classifier, DiT, NCSNpp, UNet
+from unnoise.network import MLP, Classifier, Decoder, DiT, NCSNpp, UNet
 from unnoise.nn import Double, Fir, Halve, assembled, patches, positions
 
 SHAPE = (3, 8, 12)
@@ -40,6 +40,10 @@ def dit(shape: tuple[int, ...], conds: Conditions | None = None, **options: obje
     return DiT(shape, conds, **{"width": 16, "depth": 2, "heads": 2} | options)
 
 
+def decoder(shape: tuple[int, ...], conds: Conditions | None = None, **options: object) -> nn.Module:
+    return Decoder(shape, conds, **{"width": 8, "multipliers": (1, 2)} | options)
+
+
 CASES: dict[str, list[Make]] = {
     "UNet": [
         unet,
@@ -55,6 +59,7 @@ CASES: dict[str, list[Make]] = {
         lambda *a, **k: ncsnpp(*a, **k, multipliers=(1, 1, 2), inputs="residual", outputs="skip"),
     ],
     "DiT": [dit, lambda *a, **k: dit(*a, **k, patch=3, features="cos sin endpoint", embeddings=2, ratio=2.5)],
+    "Decoder": [decoder, lambda *a, **k: decoder(*a, **k, features="fourier", multipliers=(1, 1, 2), tanh=True)],
     "MLP": [mlp, lambda *a, **k: mlp(*a, **k, features="fourier")],
 }
 MEMBERS = [pytest.param(make, id=f"{name}-{i}") for name in CASES for i, make in enumerate(CASES[name])]
@@ -62,7 +67,7 @@ every = pytest.mark.parametrize("make", MEMBERS)
 
 
 def test_every_network_is_here() -> None:
-    assert set(CASES) | {"Classifier"} == set(network.__all__)
+    assert set(CASES) | {"Classifier", "Encoder"} == set(network.__all__)
 
 
 def awake(net: nn.Module) -> nn.Module:
@@ -197,7 +202,9 @@ def test_other_routes_and_unknown_conditions_are_refused(make: Make) -> None:
     with pytest.raises(ValueError, match="no condition 'lable'; did you mean 'label'"):
         make(SHAPE, CONDS)(torch.zeros(1, *SHAPE), torch.zeros(1), {"lable": torch.zeros(1)})
     with pytest.raises(ValueError, match="no level features 'sine'"):
-        {"UNet": unet, "MLP": mlp, "NCSNpp": ncsnpp, "DiT": dit}[type(make(SHAPE)).__name__](SHAPE, features="sine")
+        {"UNet": unet, "MLP": mlp, "NCSNpp": ncsnpp, "DiT": dit, "Decoder": decoder}[type(make(SHAPE)).__name__](
+            SHAPE, features="sine"
+        )
 
 
 @pytest.mark.parametrize(

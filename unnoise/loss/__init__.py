@@ -4,6 +4,8 @@ An objective is called with the model, a batch and keyed randomness and returns 
 training times t, and says how much each of them counts.
 """
 
+from unnoise.loss.adversarial import Adversarial
+from unnoise.loss.autoencoding import Autoencoding
 from unnoise.loss.base import Batch as Batch
 from unnoise.loss.base import Objective as Objective
 from unnoise.loss.base import Weight as Weight
@@ -20,6 +22,8 @@ from unnoise.loss.weights import EDM, P2, MinSNR, Sigmoid, SoftMinSNR, one, plai
 __all__ = [
     "EDM",
     "P2",
+    "Adversarial",
+    "Autoencoding",
     "CrossEntropy",
     "Decoder",
     "Denoising",

@@ -57,6 +57,15 @@ def noised(model: Denoiser | Recogniser, batch: Batch, t: Tensor, rng: Rng, offs
     return Noised(x, alpha * x + sigma * eps, t, alpha, sigma, cond, batch.get("mask"))
 
 
+def noise(model: Denoiser, batch: Batch, rng: Rng) -> tuple[Tensor, Cond]:
+    """What walks start from at t = 1, of x's shape, and the conditions of a batch: for models that answer there alone."""
+    x, one = batch["x"], torch.ones(1, dtype=torch.float64)
+    cond = {name: batch[name] for name in model.conds if name in batch}
+    alpha, sigma = model.schedule(one)
+    drawn = rng.to(x.device).normal(x.shape[1:], "eps", dtype=x.dtype)
+    return model.project(drawn * float((alpha**2 + sigma**2).sqrt()), cond), cond
+
+
 def answer(model: Denoiser, at: Noised) -> Answer:
     """The model's answer. A schedule that is trained is left alone by it: its curve would flee from what is hard."""
     with frozen(model.schedule):
@@ -64,9 +73,9 @@ def answer(model: Denoiser, at: Noised) -> Answer:
 
 
 @contextmanager
-def frozen(schedule: Schedule) -> Iterator[None]:
-    """The schedule's parameters, where it has any, as constants."""
-    trained = [p for p in schedule.parameters() if p.requires_grad] if isinstance(schedule, nn.Module) else []
+def frozen(part: Schedule | nn.Module) -> Iterator[None]:
+    """The parameters of a schedule or network, where it has any, as constants: a gradient goes through it and not to them."""
+    trained = [p for p in part.parameters() if p.requires_grad] if isinstance(part, nn.Module) else []
     for parameter in trained:
         parameter.requires_grad_(False)
     try:

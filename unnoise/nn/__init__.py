@@ -1,7 +1,7 @@
 """Blocks that networks and codecs are built of, for signals of one, two or three dimensions."""
 
 from unnoise.nn.attention import Attention, AttentionPool, attend, check_heads
-from unnoise.nn.conv import Double, Downsample, Fir, Halve, Upsample, conv, cropped, padded, resampler
+from unnoise.nn.conv import Double, Downsample, Fir, Halve, Upsample, conv, cropped, doubling, padded, resampler
 from unnoise.nn.embed import Classes, Embedding, Fourier, Sinusoidal, Values, beside
 from unnoise.nn.levels import Chain, Levels
 from unnoise.nn.norm import AdaptiveNorm, Norm
@@ -32,6 +32,7 @@ __all__ = [
     "check_heads",
     "conv",
     "cropped",
+    "doubling",
     "padded",
     "patches",
     "positions",

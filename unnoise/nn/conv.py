@@ -10,6 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 CONVS: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED: dict[int, type[nn.ConvTranspose1d] | type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
+    1: nn.ConvTranspose1d,
+    2: nn.ConvTranspose2d,
+    3: nn.ConvTranspose3d,
+}
 POOLS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 DOWN = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 UP = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
@@ -18,6 +23,14 @@ UP = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 def conv(spatial: int, channels: int, out: int, kernel: int = 3, stride: int = 1, padding: int = 1) -> nn.Module:
     """A convolution over `spatial` dimensions; as it comes it keeps the sides."""
     return CONVS[spatial](channels, out, kernel, stride, padding)
+
+
+def doubling(spatial: int, channels: int, out: int) -> nn.Module:
+    """Every side doubled by a transposed convolution: the adjoint of one of stride 2, and cheaper than doubling first.
+
+    Of its four taps a side every output sees two, so that no pattern of squares arises.
+    """
+    return TRANSPOSED[spatial](channels, out, 4, 2, 1)
 
 
 def padded(x: Tensor, multiple: int) -> Tensor:

@@ -17,6 +17,7 @@ from unnoise.task import machine, recognition
 from unnoise.task.hooks import Preview, Publish, Validate
 from unnoise.tensor import Rng
 from unnoise.train import Hook, Trainer
+from unnoise.train.learner import modules
 
 FREE = ("model", "sampler", "times", "guidance", "domain.Images.root")  # may differ when a run goes on
 
@@ -65,7 +66,7 @@ def train(
     on = machine.device(device)
     trainer: Trainer = recipe.build("train")
     model = build(recipe, trainer.seed)
-    objective = recipe.build("loss")
+    objective = build_objective(recipe, model, trainer.seed)
     data, held_out = model.domain.dataset("train"), _held_out(model)
     hooks: list[Hook] = [
         Validate(trainer.validate_every, model, objective, data, held_out),
@@ -116,11 +117,22 @@ def build(recipe: Recipe, seed: int) -> Model:
         return Model(recipe)
 
 
+def build_objective(recipe: Recipe, model: Model, seed: int) -> Any:
+    """The objective; networks of its own learn of the model's samples, conditions and latent, and are keyed by the seed."""
+    network: Any = model.denoiser.network
+    given = {"shape": model.codec.shape(model.domain.shape), "conds": dict(model.denoiser.conds)}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(Rng(seed).bits(1, "objective")))
+        return recipe.build("loss", latent=getattr(network, "latent", 0), **given)
+
+
 def forecast(recipe: Recipe, device: str = "auto") -> dict[str, Any]:
     """What training would take, from three steps of it: parameters, items, seconds a step, hours in all, checkpoint size."""
     on = machine.device(device)
     trainer: Trainer = recipe.build("train")
-    model, objective = build(recipe, trainer.seed), recipe.build("loss")
+    model = build(recipe, trainer.seed)
+    objective = build_objective(recipe, model, trainer.seed)
+    modules(objective).to(on)
     denoiser, data = model.denoiser.to(on), model.domain.dataset("train")
     batch = {name: value.to(on) for name, value in data.batch(torch.arange(trainer.batch) % len(data)).items()}
     seconds = []
