@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -12,6 +13,8 @@ from unnoise.sampler.base import Path, path
 from unnoise.sampler.multistep import Multistep, Terms
 from unnoise.schedule import Schedule
 
+LONG, SHORT = 0.2, 0.07  # of steps in u: below them third and fourth order pay, as measured by `benchmarks/quality.py`
+
 
 @dataclass(frozen=True)
 class FlowAdams(Multistep):
@@ -20,17 +23,18 @@ class FlowAdams(Multistep):
         y = x_t / (alpha_t + sigma_t);   u = sigma_t / (alpha_t + sigma_t);   dy / du = v = eps - x0
 
     u runs from 1 to 0 and v stays of unit size at both ends, so that no step is stiff: steady with few, large and uneven
-    steps, from any noise and without signal (alpha_t = 0) too. Order 3 by default, one evaluation a step.
+    steps, from any noise and without signal (alpha_t = 0) too. One evaluation a step.
 
     Args:
-        order: 1 (DDIM) to 4.
+        order: 1 (DDIM) to 4: the most that a step has. A polynomial drawn out over a long step leads astray, so that steps
+            across more than `LONG` of u are of order 2 at most, and those across more than `SHORT` of order 3.
         lower: The order falls with the last evaluations (see `DPMpp2M`).
 
     Reference: Zhang & Chen, Fast Sampling of Diffusion Models with Exponential Integrator, 2023, eq. 14-15 (eps for v),
     arXiv:2204.13902; Liu et al., Flow Straight and Fast, 2023, eq. 1, arXiv:2209.03003
     """
 
-    order: int = 3
+    order: int = 4
     lower: bool = False
 
     unknown: ClassVar[Literal["x0", "eps"]] = "eps"  # anything but x0: the step forms it as to_eps says
@@ -42,11 +46,19 @@ class FlowAdams(Multistep):
     def plan(self, schedule: Schedule, times: Sequence[float]) -> list[Terms]:
         at = path(schedule, times)
         u = shares(at)
-        rows = [adams(u[k::-1][:order], u[k + 1]) for k, order in enumerate(self.orders(u, times))]
+        most = [_most(u[: k + 2]) for k in range(len(u) - 1)]
+        orders = [min(order, limit) for order, limit in zip(self.orders(u, times), most, strict=True)]
+        rows = [adams(u[k::-1][:order], u[k + 1]) for k, order in enumerate(orders)]
         return [terms(at, k, row, at.alpha[k + 1] + at.sigma[k + 1]) for k, row in enumerate(rows)]
 
     def weights(self, at: Path, k: int, order: int) -> tuple[float, list[float], float]:
         raise NotImplementedError("FlowAdams plans its terms at once")
+
+
+def _most(u: Sequence[float]) -> int:
+    """The highest order for a step to u[-1], by its length and that of the step before."""
+    longest = max(abs(a - b) for a, b in itertools.pairwise(u[-3:]))
+    return 2 if longest > LONG else 3 if longest > SHORT else 4
 
 
 def shares(at: Path) -> list[float]:

@@ -38,8 +38,8 @@ class FittedWalk(Given):
 class Fitted(Times):
     """Walks that were fitted to one model, for some numbers of steps; for any other number another rule's times.
 
-    `unnoise tune` writes it into a run. It needs `sampler.Fitted`, which follows the weights too; another sampler takes the times
-    of a fitted walk as they are.
+    `unnoise tune` writes it into a run. Its walks are for `sampler.Fitted`, which follows the weights too; with any other
+    sampler a model samples by `unfitted`.
 
     Args:
         walks: Number of steps -> `times`, one more than that, and `weights`, a row a step.
@@ -54,3 +54,7 @@ class Fitted(Times):
         if walk is None:
             return self.otherwise(schedule, n)
         return FittedWalk(tuple(walk["times"]), True, tuple(tuple(row) for row in walk["weights"]))
+
+    @property
+    def unfitted(self) -> Times:
+        return self.otherwise.unfitted

@@ -130,9 +130,9 @@ class Auto(Spaced):
     """
 
     low: float = -2.0
-    rise: float = 1.0
-    high: float = 2.0
-    fall: float = 1.5
+    rise: float = 1.2
+    high: float = 2.4
+    fall: float = 0.9
 
     def at(self, schedule: Schedule, u: torch.Tensor) -> torch.Tensor:
         first, last = (-_log_ratio_ends(schedule)).tolist()
