@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, MUTED, ACCENT, RULE = "#010101", "#020202", "#030303", "#040404"  # stand for the page's variables
+SERIES = tuple(f"#0{k}0a0b" for k in range(6))  # of what is set side by side
 VARIABLES = {INK: "--ink", MUTED: "--muted", ACCENT: "--accent", RULE: "--rule"}
+VARIABLES |= {colour: f"--s{k}" for k, colour in enumerate(SERIES)}
 LARGEST = 160  # side of a picture in the page
 SMOOTHED = 16  # smaller ones are drawn smoothed
 STYLE: Any = {
@@ -75,12 +77,12 @@ def losses(history: History) -> str:
         values = [v for sets in bands.values() for _, series in sets.values() for v in series]
         for panel in panels.flat:
             if min(values, default=1) > 0:
-                _log(panel, values or history.series("loss")[1])
+                log(panel, values or history.series("loss")[1])
             _ticks(panel, history.steps)
         figure.supxlabel("step", color=MUTED, fontsize=9)
 
     height = 2.1 if len(bands) <= 5 and bands else 2.6
-    return _both(draw, "loss", "Loss over training steps", (7.6, height), (3.7, 1.5 * -(-max(len(bands), 2) // 2)))
+    return both(draw, "loss", "Loss over training steps", (7.6, height), (3.7, 1.5 * -(-max(len(bands), 2) // 2)))
 
 
 def distances(neighbours: Neighbours) -> str:
@@ -101,10 +103,10 @@ def distances(neighbours: Neighbours) -> str:
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("distance to the nearest training item  (1 = typical for new data)" if wide else "distance (1 = typical)")
 
-    return _both(draw, "distances", "Distances to the nearest training item", (7.6, 2.3), (3.7, 2.0))
+    return both(draw, "distances", "Distances to the nearest training item", (7.6, 2.3), (3.7, 2.0))
 
 
-def _both(draw: Callable[[Figure, bool], None], name: str, label: str, *sizes: tuple[float, float]) -> str:
+def both(draw: Callable[[Figure, bool], None], name: str, label: str, *sizes: tuple[float, float]) -> str:
     """The same chart for wide and narrow pages."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -136,7 +138,7 @@ def _cloud(x: Tensor, alt: str) -> str:
     return f'<svg class="cloud" role="img" aria-label="{alt}" viewBox="-2.6 -2.6 5.2 5.2"><path d="{dots}"/></svg>'
 
 
-def _log(axes: Axes, values: list[float]) -> None:
+def log(axes: Axes, values: list[float]) -> None:
     """A logarithmic axis with three plain numbers on it."""
     axes.set_yscale("log")
     low, high = min(values), max(values)

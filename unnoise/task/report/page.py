@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from importlib import resources
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from unnoise.model import Model
 from unnoise.task.evaluate.real import Real
 from unnoise.task.report.draw import distances, losses, tile
 from unnoise.task.report.history import History
+from unnoise.task.report.html import duration, render
 from unnoise.task.report.measure import Neighbours, Recognition
 from unnoise.task.report.walks import CLOUD, SHOWN, Walks, unit
 from unnoise.tensor import Rng
@@ -36,15 +36,13 @@ def page(
     neighbours: Neighbours | None,
 ) -> str:
     """The whole page; `numbers` are those of report.json."""
-    from jinja2 import Environment
     from markupsafe import Markup
 
     shape = tuple(model.domain.shape)
     pictures, points = len(shape) == 3 and hasattr(model.domain, "to_pil"), shape == (2,)
     look = pictures or points
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["duration"] = duration
-    return environment.from_string(resources.files(__package__).joinpath("page.html").read_text("utf-8")).render(
+    return render(
+        "page.html",
         name=name,
         n=numbers,
         real=real,
@@ -68,15 +66,6 @@ def page(
         costs=_costs(numbers),
         recipe=[(section, _members(members)) for section, members in numbers["recipe"].items()],
     )  # fmt: skip
-
-
-def duration(seconds: float) -> str:
-    """A time as a person says it."""
-    for size, name in ((3600, "h"), (60, "min"), (1, "s")):
-        if seconds >= 1.5 * size:
-            digits = 0 if seconds >= 20 * size else 1
-            return f"{seconds / size:.{digits}f} {name}"
-    return f"{seconds:.2g} s" if seconds >= 0.1 else f"{1000 * seconds:.2g} ms"
 
 
 def _samples(model: Model, real: Real, walks: Walks) -> list[tuple[str, str]]:
