@@ -54,6 +54,11 @@ def stock(model: Model, network: nn.Module) -> Stock:
     table, kind = chain(model.denoiser)
     clip = clipping(model.guidance)
     name, options, sampler = walker(model.sampler, clip)
+    if getattr(network, "variance", False) != (options.get("variance_type") == "learned_range"):
+        raise ValueError(
+            f"sampler {model.sampler!r}: of a network that learned a variance diffusers runs Ancestral(variance='learned'), "
+            "and that of no other"
+        )
     steps = model.defaults.steps
     spacing, times = visited(model.times.unfitted, table, steps, name)
     _check_end(name, options, times, table)
@@ -76,13 +81,13 @@ def chain(denoiser: Denoiser) -> tuple[Discrete, str]:
     t = torch.arange(1, steps + 1, dtype=torch.float64) / steps
     alpha, sigma = schedule(t)
     power = (alpha**2 + sigma**2).sqrt()
-    table = schedule if isinstance(schedule, Discrete) else _discrete(alpha / power, schedule)
+    table = schedule if isinstance(schedule, Discrete) else _sampled(alpha / power, schedule)
     told = denoiser.level(schedule, t)
     if not torch.allclose(told, torch.arange(steps, dtype=torch.float64), rtol=0, atol=1e-6 * steps):
         name = getattr(denoiser.level, "__name__", repr(denoiser.level))
         raise ValueError(f"level {name!r}: diffusers tells a network the entry of its table; that needs a model of level 'index'")
     for kind, rule in PREDICTIONS.items():
-        c_skip, c_out, c_in = rule(table.alphas, table.sigmas)
+        c_skip, c_out, c_in = rule(alpha / power, sigma / power)
         if _equal(denoiser.predict(alpha, sigma), (c_skip / power, c_out, c_in / power)):
             return table, kind
     name = getattr(denoiser.predict, "__name__", repr(denoiser.predict))
@@ -92,12 +97,14 @@ def chain(denoiser: Denoiser) -> tuple[Discrete, str]:
 def betas(table: Discrete) -> dict[str, Any]:
     """The table by its name in diffusers, or in full."""
     first, last, steps = float(table.betas[0]), float(table.betas[-1]), len(table)
+    if isinstance(table, Sampled):
+        return {"trained_betas": table.singles}
     for kind, maker in (("linear", LinearBetas), ("scaled_linear", ScaledLinearBetas)):
         if torch.allclose(table.betas, maker(steps, *_unscaled(maker, first, last, steps)).betas, rtol=1e-9, atol=0):
             return {"beta_schedule": kind, "beta_start": first, "beta_end": last}
     if torch.allclose(table.betas, CosineBetas(steps).betas, rtol=1e-9, atol=0):
         return {"beta_schedule": "squaredcos_cap_v2"}
-    return {"trained_betas": _singles(table)}
+    return {"trained_betas": _singles(table.kept[1:])}
 
 
 def clipping(rules: list[Guidance]) -> float | None:
@@ -191,21 +198,30 @@ def _follows(name: str, times: Given, table: Discrete) -> bool:
     return all(entry - stride == end for entry, end in zip(entries[:-1], ends, strict=False)) and entries[-1] < stride
 
 
-def _singles(table: Discrete) -> list[float]:
-    """Betas in single precision, as theirs computes, each making good for the rounding of those before."""
-    found, kept = [], 1.0
-    for target in table.kept[1:].tolist():
-        found.append(torch.tensor(1 - target / kept, dtype=torch.float32))
-        kept *= float(1 - found[-1])
+class Sampled(Discrete):
+    """The table of a continuous schedule in single precision, as their code has it: `singles` are its betas."""
+
+    def __init__(self, kept: Tensor) -> None:
+        self.singles = _singles(kept)
+        steps = 1 - torch.tensor(self.singles, dtype=torch.float32)
+        rounded = torch.cumprod(steps.double(), 0).float().double()
+        super().__init__(1 - rounded / torch.cat([torch.ones(1, dtype=torch.float64), rounded[:-1]]))
+
+
+def _singles(kept: Tensor) -> list[float]:
+    """Betas in single precision whose products are `kept`, alpha^2: each makes good for the rounding of those before."""
+    found, product = [], 1.0
+    for target in kept.tolist():
+        found.append(torch.tensor(1 - target / product, dtype=torch.float32))
+        product *= float(1 - found[-1])
     return [float(beta) for beta in found]
 
 
-def _discrete(alphas: Tensor, schedule: Schedule) -> Discrete:
-    kept = alphas**2
+def _sampled(alphas: Tensor, schedule: Schedule) -> Sampled:
     try:
-        return Discrete(1 - kept / torch.cat([torch.ones(1, dtype=torch.float64), kept[:-1]]))
-    except ValueError as error:
-        raise ValueError(f"{schedule!r} at {len(kept)} entries is no chain: {error}") from error
+        return Sampled(alphas**2)
+    except (ValueError, ZeroDivisionError) as error:
+        raise ValueError(f"{schedule!r} at {len(alphas)} entries is no chain: {error}") from error
 
 
 def _unscaled(maker: type[Discrete], first: float, last: float, steps: int) -> tuple[float, float]:
