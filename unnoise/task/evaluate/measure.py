@@ -41,7 +41,7 @@ def evaluation(name: str, source: Source, data: Data, known: Real, wish: Wish, s
             pass
         return Evaluation(name, {}, [], {})
     parts = split(data, known, source.n)
-    yard = _yard(data, known, parts, source.n, wish, say)
+    yard = yardstick(data, known, parts, source.n, wish, say)
     say(f"{source.n:,} samples beside {len(parts.rows):,} items of the data, compared by their {yard.features.name}")
     others = Board(yard, parts.labels, leave=["memorization"])
     for x in parts.x.split(BLOCK):
@@ -107,7 +107,8 @@ class Protocol:
         return told | {"level": LEVEL, "source": self.source.about, "machine": machine.describe()}
 
 
-def _yard(data: Data, known: Real, parts: Split, n: int, wish: Wish, say: Callable[[str], object]) -> Yard:
+def yardstick(data: Data, known: Real, parts: Split, n: int, wish: Wish, say: Callable[[str], object]) -> Yard:
+    """What n samples are measured against."""
     digest = str(data.facts().get("digest", ""))
     judge = features.classifier(known, digest, say=say)
     by = features.choose(wish.features, known, judge)
