@@ -111,4 +111,6 @@ def test_no_pickle_anywhere() -> None:
     for path in ROOT.rglob("*.py"):
         names = {name.split(".")[0] for name in imports(path, nested=True)}
         assert not names & {"pickle", "dill", "cloudpickle", "joblib"}, path
-        assert "torch.load" not in path.read_text("utf-8"), path
+        # One file reads what torch's loader of weights alone makes of a stranger's archive, after looking into it.
+        found = [line for line in path.read_text("utf-8").splitlines() if "torch.load(" in line]
+        assert all("weights_only=True" in line for line in found) and (not found or path.name == "pickled.py"), path

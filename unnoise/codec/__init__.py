@@ -1,5 +1,5 @@
 """How x is compressed."""
 
-from unnoise.codec.base import Codec, Identity
+from unnoise.codec.base import Codec, Identity, Scaled
 
-__all__ = ["Codec", "Identity"]
+__all__ = ["Codec", "Identity", "Scaled"]

@@ -34,3 +34,29 @@ class Identity(Codec):
 
     def decode(self, z: Tensor) -> Tensor:
         return z
+
+
+class Scaled(Codec):
+    """Latents that are the data times a number, z = factor x: for data of another scale than 1.
+
+    Args:
+        factor: Not 0.
+
+    Raises:
+        ValueError: If it is.
+    """
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        if not factor:
+            raise ValueError("factor = 0; expected another number")
+        self.factor = factor
+
+    def shape(self, data: tuple[int, ...]) -> tuple[int, ...]:
+        return data
+
+    def encode(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+    def decode(self, z: Tensor) -> Tensor:
+        return z / self.factor

@@ -26,7 +26,7 @@ def info(run: Path) -> dict[str, Any]:
         "recognises" if classifies else "conditions": ", ".join(f"{name} ({kind})" for name, kind in classes.items()) or "none",
         "network": f"{_named(recipe, 'network')}, {sum(p.numel() for p in model.denoiser.parameters()):,} parameters",
         "schedule": _named(recipe, "schedule") + ("" if classifies else f", predicts {_named(recipe, 'prediction')}"),
-        "trained": f"{metadata.get('step', '?')} of {recipe.members('train')['Trainer']['steps']} steps",
+        "trained": _trained(recipe, metadata),
         "guides by" if classifies else "samples by": "unnoise sample RUN --classifier THIS --cond NAME=CLASS --scale 2"
         if classifies
         else f"{model.sampler}, {model.defaults.steps} steps, {model.times}, guidance {model.guidance or 'none'}",
@@ -37,6 +37,13 @@ def info(run: Path) -> dict[str, Any]:
         figures = json.loads(measured.read_text("utf-8"))
         found |= {key: value for key, value in figures.items() if isinstance(value, int | float) and key not in found}
     return found
+
+
+def _trained(recipe: Any, metadata: dict[str, str]) -> str:
+    if "imported" in metadata:
+        return f"elsewhere: {metadata['imported']}"
+    steps = recipe.members("train").get("Trainer", {}).get("steps", "?")
+    return f"{metadata.get('step', '?')} of {steps} steps"
 
 
 def _named(recipe: Any, section: str) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from . import disk
 
-MAX_HEADER = 4 << 20  # bytes
+MAX_HEADER = 3 << 20  # bytes
 MAX_TENSORS = 20_000
 
 DTYPES = {
@@ -39,7 +39,7 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 def read_weights(path: Path, *, finite: bool = True) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Read a safetensors file; return its tensors (on the CPU) and the metadata of its header.
 
-    Before anything is allocated the header must be of at most 4 MB and 20,000 tensors, and sizes must sum to the file.
+    Before anything is allocated the header must be of at most 3 MB and 20,000 tensors, and sizes must sum to the file.
 
     Raises:
         ValueError: The file is missing, is not whole, or is not such a file; or, if `finite`, holds NaN or infinity.
@@ -69,6 +69,13 @@ def assign(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> Non
 @torch.no_grad()
 def copy(targets: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: str) -> None:
     """Copy `tensors` into `targets` of the same names and shapes, or raise ValueError and copy nothing."""
+    misfits(targets, tensors, source)
+    for name, target in targets.items():
+        target.copy_(tensors[name])
+
+
+def misfits(targets: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: str) -> None:
+    """ValueError if names or shapes of `tensors`, which come from `source`, are not those of `targets`."""
     wrong = [f"lacks '{name}'" for name in targets if name not in tensors]
     wrong += [f"has '{name}', which is unknown here" for name in tensors if name not in targets]
     wrong += [
@@ -79,8 +86,6 @@ def copy(targets: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: s
     if wrong:
         more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
         raise ValueError(f"{source} does not fit this model: {'; '.join(wrong[:3])}{more}")
-    for name, target in targets.items():
-        target.copy_(tensors[name])
 
 
 def nonfinite(tensors: Mapping[str, Tensor]) -> str | None:
@@ -123,8 +128,11 @@ def _check_header(path: Path) -> dict[str, str]:
         if length > min(size - 8, MAX_HEADER):
             raise ValueError(f"{path}: not a whole safetensors file (header of {length:,} bytes, file of {size:,})")
         text = file.read(length)
+    marks = sum(text.count(mark) for mark in (b",", b"[", b"{", b":"))
     try:
-        header = json.loads(text)
+        if marks > 16 * MAX_TENSORS:
+            raise ValueError("too many values")
+        header = json.loads(text, object_pairs_hook=_once)
         metadata = header.pop("__metadata__", {})
         spans = sorted(_span(entry) for entry in header.values())
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -133,6 +141,14 @@ def _check_header(path: Path) -> dict[str, str]:
     if len(spans) > MAX_TENSORS or [begin for begin, _ in spans] != ends[:-1] or 8 + length + ends[-1] != size:
         raise ValueError(f"{path}: the sizes in the header do not sum to the file's {size:,} bytes; it is damaged")
     return {str(key): str(value) for key, value in metadata.items()}
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object of which no key is given twice."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name is given twice")
+    return found
 
 
 def _span(entry: Mapping) -> tuple[int, int]:

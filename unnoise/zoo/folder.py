@@ -11,7 +11,7 @@ from unnoise.zoo.parts import Parts, assemble
 from unnoise.zoo.read import inside, json_file, state_dict
 from unnoise.zoo.scheduler import mapped
 
-__all__ = ["is_folder", "read_folder"]
+__all__ = ["is_folder", "read_folder", "reference"]
 
 CONFIG, INDEX, SCHEDULER, STEM = "config.json", "model_index.json", "scheduler_config.json", "diffusion_pytorch_model"
 SMALL = 1 << 20  # bytes of a configuration
@@ -48,6 +48,23 @@ def read_folder(folder: Path, pickles: bool = False) -> Parts:
     origin = {"family": "diffusers", "pipeline": pipeline.get("_class_name"), "network": config, "scheduler": scheduler}
     differs = [*walk.differs, *([] if told else ["no scheduler is given: DDPM's own is assumed"])]
     return assemble(plan, network, dict(walk.sections), steps, origin, differs)
+
+
+def reference(folder: Path) -> Any:
+    """diffusers' own network with the weights of the directory, read by us: what an import is compared with."""
+    from diffusers import UNet2DModel
+
+    pipeline = json_file(inside(folder, INDEX), SMALL) if (folder / INDEX).exists() else {}
+    place = _network_place(folder, pipeline)
+    config = json_file(inside(place, CONFIG), SMALL)
+    network = UNet2DModel.from_config({name: value for name, value in config.items() if not name.startswith("_")})
+    weights = state_dict(place, STEM, pickles=True)
+    names = {f".{old}.": f".{new}." for new, old in diffusers.OLD.items()}
+    for name in [name for name in weights if any(old in name for old in names) and "attentions" in name]:
+        old = next(old for old in names if old in name)
+        weights[name.replace(old, names[old])] = weights.pop(name)
+    network.load_state_dict(weights)
+    return network.eval()
 
 
 def _network_place(folder: Path, pipeline: Mapping[str, Any]) -> Path:

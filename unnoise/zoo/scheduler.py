@@ -129,7 +129,11 @@ def mapped(config: Config, steps: int) -> Mapped:
     times, differs, level = _times(name, full, solver)
     sampler = solver.sampler(full, steps)
     notes += [*differs, *_order_notes(full, steps)]
-    sections = {"schedule": schedule, "prediction": {PREDICTIONS[full["prediction_type"]]: {}}, "level": level}
+    sections: dict[str, Section] = {
+        "schedule": schedule,
+        "prediction": {PREDICTIONS[full["prediction_type"]]: {}},
+        "level": level,
+    }
     sections |= {"sampler": sampler, "times": times}
     if rules := _guidance(full, solver):
         sections["guidance"] = rules

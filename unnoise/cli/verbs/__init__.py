@@ -8,8 +8,11 @@ from unnoise.cli.verbs import check
 from unnoise.cli.verbs import noise
 from unnoise.cli.verbs import tune
 from unnoise.cli.verbs import recipes
+from unnoise.cli.verbs import evaluate
+from unnoise.cli.verbs import compare
 from unnoise.cli.verbs import report
 from unnoise.cli.verbs import likelihood
 from unnoise.cli.verbs import selfcheck
 from unnoise.cli.verbs import reproduce
 from unnoise.cli.verbs import export
+from unnoise.cli.verbs import import_

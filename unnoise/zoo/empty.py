@@ -1,0 +1,46 @@
+"""Networks made without values, to be filled from a file: no time for random numbers, no memory for what hostile recipes say."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from unnoise.train.weights import misfits
+from unnoise.zoo.links import LENGTH, bounded
+
+__all__ = ["Making", "fill", "made", "unfilled"]
+
+
+@dataclass(frozen=True)
+class Making:
+    """A network is to be made without values, of so many tensors as its file has."""
+
+    tensors: int
+
+
+def made(network: nn.Module | Making | None, make: Callable[[], nn.Module]) -> nn.Module:
+    """The network given; or the one made, without values if so asked for."""
+    if isinstance(network, Making):
+        with bounded(network.tensors + LENGTH), torch.device("meta"):
+            return make()
+    return make() if network is None else network
+
+
+def fill(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Puts tensors into a module in place of its own, strictly by name and shape; they are the module's from now on.
+
+    Raises:
+        ValueError: Names or shapes differ; says which, and that they come from `source`.
+    """
+    targets = module.state_dict()
+    misfits(targets, tensors, source)
+    module.load_state_dict({name: tensors[name].to(target.dtype) for name, target in targets.items()}, assign=True)
+
+
+def unfilled(module: nn.Module) -> bool:
+    """Whether something in the module has no values still: what no state dict has."""
+    return any(tensor.is_meta for tensor in itertools.chain(module.parameters(), module.buffers()))
