@@ -15,6 +15,7 @@ from unnoise.engine.program import INPUTS, OPSET, demand, write_onnx
 from unnoise.tensor import Cond
 from unnoise.train import disk
 
+ENGINES = ("eager", "onnx")
 EXPORTED = "model.onnx"  # in a folder that an export wrote
 CACHE = "engines"  # in a run folder
 DIGEST = "unnoise.weights"  # of the weights' file, in the file's metadata
@@ -83,6 +84,28 @@ def session(network: Any, folder: Path, weights: str, device: str = "cpu") -> Se
                 f"{path.parent} cannot be written to ({error}), where the ONNX engine is kept; copy the run"
             ) from error
     return Session(path, network, device)
+
+
+def attach(denoiser: Any, engine: str, folder: Path, weights: str, device: torch.device | str = "cpu") -> str:
+    """Puts another engine in the place of a denoiser's network; the digest of the weights that it runs.
+
+    Args:
+        denoiser: Whose network is replaced.
+        engine: Of `ENGINES`.
+        folder: A run folder, or one with an exported file.
+        weights: Digest of the network's weights.
+        device: Where it runs.
+
+    Raises:
+        ValueError: For an unknown engine, or one that cannot run here.
+    """
+    if engine != "onnx":
+        raise ValueError(f"--engine {engine}: expected one of {', '.join(ENGINES)}")
+    kind, network = torch.device(device).type, denoiser.network
+    path = exported(folder)
+    made = Session(path, network, kind) if path else session(network, folder, weights, kind)
+    denoiser.network = made
+    return made.digest
 
 
 def exported(folder: Path) -> Path | None:
