@@ -6,12 +6,12 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unnoise import share
 from unnoise.codec import Codec
@@ -22,11 +22,14 @@ from unnoise.domain import Domain
 from unnoise.engine import attach, exported
 from unnoise.guidance import Borrowing, Guidance, Guided
 from unnoise.recipe import Recipe, RecipeError
-from unnoise.sampler import Moment, Sampler, prior
+from unnoise.sampler import Ancestral, Fitted, Moment, Sampler, prior
 from unnoise.tensor import Rng
 from unnoise.times import Times
 from unnoise.train import read_weights, write_weights
 from unnoise.train.weights import assign
+from unnoise.zoo.empty import Making, fill, made, unfilled
+from unnoise.zoo.parts import Parts
+from unnoise.zoo.read import json_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -62,6 +65,7 @@ class Model:
     Args:
         recipe: Builds every part.
         facts: Of the domain (`data.json` of a run); without them the domain reads its data.
+        network: In place of one that the recipe builds.
 
     Attributes:
         recipe: As given.
@@ -70,20 +74,63 @@ class Model:
         sampler, times, guidance, defaults: The parts that only sampling knows.
         precision: "fp32", or "bf16" to run the network under autocast.
         digest: SHA-256 of the weights' file, "" before there is one.
+        notes: Of an import: in what its walks are not those of the code that it came from.
     """
 
-    def __init__(self, recipe: Recipe, facts: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, recipe: Recipe, facts: Mapping[str, Any] | None = None, network: nn.Module | Making | None = None) -> None:
         self.recipe = recipe
         domain: Domain = recipe.build("domain")
         self.domain = domain if facts is None else domain.with_facts(facts)
         self.codec: Codec = recipe.build("codec")
-        self.denoiser: Denoiser = (_recogniser if recipe.classifies else _denoiser)(recipe, self.domain, self.codec)
+        self.denoiser: Denoiser = (_recogniser if recipe.classifies else _denoiser)(recipe, self.domain, self.codec, network)
         self.sampler: Sampler = recipe.build("sampler")
         self.times: Times = recipe.build("times")
         self.guidance: list[Guidance] = recipe.build_all("guidance")
         self.defaults: Defaults = recipe.build("model") if recipe.members("model") else Defaults()
         self.precision, self.digest = "fp32", ""
+        self.notes: tuple[str, ...] = ()
         self.lenders: dict[str, Model] = {}
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: Path | str,
+        *,
+        preset: str | None = None,
+        revision: str | None = None,
+        offline: bool = False,
+        pickles: bool = False,
+        device: torch.device | str = "cpu",
+    ) -> Model:
+        """A published model, ready to be sampled; `save` makes a run folder of it.
+
+        Args:
+            source: A run folder, a directory of diffusers (a pipeline of a UNet2DModel), a file of weights of guided diffusion,
+                improved diffusion, EDM or DiT, or "owner/name" on the hub.
+            preset: What a file's weights are, by name (`unnoise.zoo.preset.PRESETS`) or by the path of their configuration.
+            revision, offline: Of the hub: which, and its cache alone. Needs the extra `hub`.
+            pickles: Weights of a directory may be a .bin, where there is no .safetensors. Nothing in it is run.
+            device: Where the model is put.
+
+        Raises:
+            ValueError: If there is no such model, it is of a kind that has no counterpart here, or a file of it is damaged.
+        """
+        from unnoise.zoo import source as sources
+
+        path = sources.find(source, revision=revision, offline=offline, pickles=pickles)
+        if (path / FILES[0]).is_file():
+            return load(path, device=device)
+        return cls.assembled(sources.parts(path, preset, pickles)).to(device)
+
+    @classmethod
+    def assembled(cls, parts: Parts) -> Model:
+        """The model of imported parts."""
+        recipe = Recipe(parts.sections, foreign=())
+        recipe.check()
+        model = cls(recipe, parts.facts, parts.network)
+        model.notes = parts.differs
+        model.denoiser.eval().requires_grad_(False)
+        return model
 
     @property
     def device(self) -> torch.device:
@@ -117,23 +164,28 @@ class Model:
             seed: The first seed.
             seeds: The seeds themselves, instead of n and seed.
             steps: Times in the walk.
-            sampler, times, guidance: In place of the model's own.
+            sampler, times, guidance: In place of the model's own. Walks that `unnoise tune` fitted belong to their sampler: with
+                another one, or other times, the model samples as before it was tuned.
             cond: One value for all samples or a sequence of n, for some or all of the conditions; a condition that is not
                 named is at its null. Without any (None), conditions are drawn as the training data have them, keyed by the seed.
-            scale: Of classifier-free guidance (1: none).
+            scale: Of the innermost rule of guidance that has one, or else of classifier-free guidance (1: none).
             callback: Given each moment of the walk, of one batch after another.
 
         Raises:
-            ValueError: For a condition, class or number that the model cannot take.
+            ValueError: For a condition, class or number that the model cannot take, or a sampler that its guidance does not suit.
         """
         seeds = list(range(seed, seed + (1 if n is None else n))) if seeds is None else list(seeds)
         if not seeds or (n is not None and n != len(seeds)):
             raise ValueError(f"n is {n} with {len(seeds)} seeds; expected at least one sample, and one seed for each")
-        denoiser = self.guided(self.guidance if guidance is None else guidance, scale)
-        sampler, times = sampler or self.sampler, times or self.times
+        guidance = self.guidance if guidance is None else guidance
+        denoiser = self.guided(guidance, scale)
         known = denoiser.conds
         values = self.draw(seeds, known) if cond is None else self.conditions(cond, len(seeds), known)
-        visited = times(self.denoiser.schedule, self.defaults.steps if steps is None else steps)
+        sampler, times = sampler or self.sampler, times or self.times
+        fitted = times if isinstance(sampler, Fitted) else times.unfitted  # the walks fitted with one sampler are no other's
+        if any(getattr(rule, "ancestral", False) for rule in guidance) and not isinstance(sampler, Ancestral):
+            raise ValueError(f"{sampler!r} has no use for guidance with ancestral = true; expected the sampler Ancestral")
+        visited = fitted(self.denoiser.schedule, self.defaults.steps if steps is None else steps)
         shape, done = self.codec.shape(self.domain.shape), []
         self.denoiser.eval()
         for rows in _batches(len(seeds), self.defaults.batch):
@@ -165,7 +217,7 @@ class Model:
         return self.guided(self.guidance).conds
 
     def guided(self, rules: Sequence[Guidance], scale: float | None = None) -> Denoise:
-        """The denoiser under these rules; a scale replaces that of classifier-free guidance, or adds it innermost.
+        """The denoiser under these rules; a scale replaces the innermost one, or adds classifier-free guidance innermost.
 
         Raises:
             ValueError: If this is a classifier, or a rule names a run that does not fit.
@@ -177,8 +229,9 @@ class Model:
                 "this run is a classifier, which samples nothing; it guides others: unnoise sample RUN --classifier THIS"
             )
         if scale is not None:
-            given = any(isinstance(rule, CFG) for rule in rules)
-            rules = [CFG(scale) if isinstance(rule, CFG) else rule for rule in (rules if given else [CFG(scale), *rules])]
+            first = next((i for i, rule in enumerate(rules) if hasattr(rule, "scale")), None)
+            rules = [CFG(), *rules] if first is None else list(rules)
+            rules[first or 0] = replace(rules[first or 0], scale=scale)  # type: ignore[type-var]
         lent = [rule.lend(self.lender(rule.run).denoiser) if isinstance(rule, Borrowing) and rule.run else rule for rule in rules]
         return Guided(self.denoiser, *lent) if lent else self.denoiser
 
@@ -273,14 +326,15 @@ def load(
         raise ValueError(f"{run} {what}; expected the folder that `unnoise train` wrote")
     recipe = Recipe.parse((folder / FILES[0]).read_text("utf-8"), overrides, foreign=allow, name=str(folder / FILES[0]))
     _check_runs(recipe, overrides, folder)
-    try:
-        facts = json.loads((folder / FILES[1]).read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{folder / FILES[1]}: not JSON; the file is damaged") from error
-    model = Model(recipe, facts)
+    facts = json_file(folder / FILES[1])
     weights, _ = read_weights(folder / FILES[2])
-    assign(model.denoiser, weights, str(folder / FILES[2]))
-    model.digest = hashlib.sha256((folder / FILES[2]).read_bytes()).hexdigest()
+    model = Model(recipe, facts, Making(len(weights)))
+    fill(model.denoiser, weights, str(folder / FILES[2]))
+    if unfilled(model.denoiser):  # a network that keeps something beside its weights
+        model = Model(recipe, facts)
+        assign(model.denoiser, weights, str(folder / FILES[2]))
+    with open(folder / FILES[2], "rb") as file:
+        model.digest = hashlib.file_digest(file, "sha256").hexdigest()
     model.denoiser.eval().requires_grad_(False)
     if engine != "eager":
         attach(model.denoiser, engine, folder, model.digest, device)
@@ -301,8 +355,8 @@ def _batches(n: int, size: int) -> Iterator[list[int]]:
         yield [min(first + i, n - 1) for i in range(size)]
 
 
-def _denoiser(recipe: Recipe, domain: Domain, codec: Codec) -> Denoiser:
-    network = recipe.build("network", shape=codec.shape(domain.shape), conds=domain.conds)
+def _denoiser(recipe: Recipe, domain: Domain, codec: Codec, network: nn.Module | Making | None) -> Denoiser:
+    network = made(network, lambda: recipe.build("network", shape=codec.shape(domain.shape), conds=domain.conds))
     schedule = recipe.build("schedule")
     predict, level = recipe.build("prediction", schedule=schedule), recipe.build("level")
     try:
@@ -311,13 +365,13 @@ def _denoiser(recipe: Recipe, domain: Domain, codec: Codec) -> Denoiser:
         raise RecipeError(str(error)) from error
 
 
-def _recogniser(recipe: Recipe, domain: Domain, codec: Codec) -> Any:
+def _recogniser(recipe: Recipe, domain: Domain, codec: Codec, network: nn.Module | Making | None) -> Any:
     """Of the first condition of the data that has classes."""
     classes = {name: condition for name, condition in domain.conds.items() if condition.classes}
     if not classes:
         raise RecipeError(f"a classifier needs data with classes; these have {', '.join(domain.conds) or 'no conditions'}")
     name, condition = next(iter(classes.items()))
-    network = recipe.build("network", shape=codec.shape(domain.shape), classes=len(condition.classes))
+    network = made(network, lambda: recipe.build("network", shape=codec.shape(domain.shape), classes=len(condition.classes)))
     return Recogniser(network, recipe.build("schedule"), name, condition, recipe.build("level"), domain.project)
 
 
