@@ -159,22 +159,34 @@ class Digits(Pictures):
     About 80 % train, 10 % val and 10 % test, by content. Their 17 levels (0..16) are spread over 8 bits, so that they are
     saved and read as any grey picture is.
 
+    Args:
+        conditions: The conditions to use, of which there is one; none for models that know no classes.
+
+    Raises:
+        ValueError: For another condition.
+
     Reference: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, 1998 (its test
     set, the copy of scikit-learn). doi:10.24432/C50P49. CC BY 4.0
     """
+
+    conditions: tuple[str, ...] = ("label",)
+
+    def __post_init__(self) -> None:
+        if unknown := set(self.conditions) - {"label"}:
+            raise ValueError(f"the digits have no condition {min(unknown)!r}; they have label")
 
     def measure(self) -> dict[str, Any]:
         x, columns, rows = self._data
         facts: dict[str, Any] = {"shape": [1, 8, 8], "depth": "uint8", "range": [0, 255], "channels": "grey"}
         prints = np.array([fingerprint(picture.tobytes()) for picture in x], np.uint64)
         counts = {split: len(some) for split, some in rows.items()}
-        conds = {"label": Condition(classes=tuple("0123456789"))}
+        conds = {name: Condition(classes=tuple("0123456789")) for name in self.conditions}
         facts |= {"splits": counts, "digest": content_digest(prints, columns), "transform": {}}
-        return facts | condition_facts(conds, {"label": columns["label"][rows["train"]]})
+        return facts | condition_facts(conds, {name: columns[name][rows["train"]] for name in conds})
 
     def dataset(self, split: str = "train") -> Rows:
         x, columns, rows = self._data
-        return Rows(x, split_rows(rows, split, "Digits"), columns, (0, 255))
+        return Rows(x, split_rows(rows, split, "Digits"), {name: columns[name] for name in self.conditions}, (0, 255))
 
     @cached_property
     def _data(self) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:

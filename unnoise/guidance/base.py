@@ -109,7 +109,8 @@ def within(interval: Interval, schedule: Schedule, t: Time, batch: int) -> Tenso
         return torch.ones(batch, dtype=torch.bool)
     alpha, sigma = schedule(times(t, batch))
     low, high = interval
-    return (sigma > low * alpha) & (sigma <= high * alpha if high < torch.inf else torch.ones_like(alpha, dtype=torch.bool))
+    level = sigma / alpha
+    return (level > low) & (level <= high)
 
 
 def aligned(x_t: Tensor, t: Time, here: Schedule, there: Schedule) -> tuple[Tensor, Time]:

@@ -59,7 +59,7 @@ def sample(run: Path, order: Order, out: Path, progress: Callable[[int, int], ob
     cond = model.draw(seeds) if order.cond is None else model.conditions(order.cond, len(seeds))
     x = model.sample(seeds=seeds, cond=cond, callback=_counting(progress, model, len(seeds)))
     recipes = [describe(model, seed, {name: value[i] for name, value in cond.items()}, threads) for i, seed in enumerate(seeds)]
-    texts = [{KEY: json.dumps(recipe, sort_keys=True)} for recipe in recipes]
+    texts = [{KEY: json.dumps(recipe)} for recipe in recipes]
     paths = model.domain.save(x, out, [str(seed) for seed in seeds], texts)
     return [*paths, _grid(model, x, seeds, recipes, out / "grid.png")]
 
@@ -75,6 +75,8 @@ def prepared(run: Path, order: Order) -> tuple[Model, int]:
 def describe(model: Model, seed: int, cond: Mapping[str, Tensor], threads: int) -> dict[str, Any]:
     """All that makes one sample what it is, and nothing else: no date, no path, none of the samples beside it."""
     sections = {section: dict(model.recipe.resolved().members(section)) for section in SECTIONS}
+    for name, keys in sections["guidance"].items():  # another run is known by its weights, wherever it lies
+        sections["guidance"][name] = keys | ({"run": model.lender(keys["run"]).digest} if keys.get("run") else {})
     return {
         "version": unnoise.__version__,
         "torch": torch.__version__,
@@ -137,7 +139,7 @@ def reproduce(file: Path, run: Path | None = None, out: Path | None = None) -> t
     model, threads = prepared(run, order)
     if model.digest != recipe["weights"]:
         raise ValueError(f"{run} has other weights than {file.name} was made with")
-    model = with_sections(model, recipe)
+    model = with_sections(model, _with_runs(recipe, file, run))
     cond = model.conditions(recipe["cond"], len(order.seeds))
     x = model.sample(seeds=order.seeds, cond=cond)
     out = out or file.parent / "again"
@@ -146,7 +148,7 @@ def reproduce(file: Path, run: Path | None = None, out: Path | None = None) -> t
         out.mkdir(parents=True, exist_ok=True)
         made = _grid(model, x, order.seeds, recipes, out / file.name)
     else:
-        text = {KEY: json.dumps(describe(model, recipe["seed"], {n: v[0] for n, v in cond.items()}, threads), sort_keys=True)}
+        text = {KEY: json.dumps(describe(model, recipe["seed"], {n: v[0] for n, v in cond.items()}, threads))}
         (made,) = model.domain.save(x, out, [file.stem], [text])
     return made, made.read_bytes() == file.read_bytes()
 
@@ -191,15 +193,35 @@ def _grid(model: Model, x: Tensor, seeds: Sequence[int], recipes: Sequence[Mappi
     shared = {key: value for key, value in recipes[0].items() if key not in ("seed", "cond")}
     cond = {name: [recipe["cond"][name] for recipe in recipes] for name in recipes[0]["cond"]}
     text = PngInfo()
-    text.add_text(KEY, json.dumps({**shared, "seeds": list(seeds), "cond": cond}, sort_keys=True))
+    text.add_text(KEY, json.dumps({**shared, "seeds": list(seeds), "cond": cond}))
     model.domain.grid(x).save(path, pnginfo=text)
     return path
 
 
-def _find(digest: str, file: Path) -> Path:
+def scaled(run: Path, overrides: Sequence[str]) -> str:
+    """The rule of guidance whose scale a person means: the innermost that has one, or else classifier-free guidance."""
+    from unnoise import guidance
+    from unnoise.recipe import parameters
+
+    recipe = Recipe.parse((run / "recipe.toml").read_text("utf-8"), overrides) if (run / "recipe.toml").is_file() else None
+    members = recipe.members("guidance") if recipe else {}
+    return next((n for n in members if ":" not in n and "scale" in parameters(getattr(guidance, n))), "CFG")
+
+
+def _with_runs(recipe: Mapping[str, Any], file: Path, run: Path) -> Mapping[str, Any]:
+    """The recipe of a sample with the folders of the runs that its guidance asks, found by their weights."""
+    beside = [*sorted(run.resolve().parent.glob("*")), *sorted(run.glob("*"))]
+    guidance = {
+        name: keys | ({"run": str(_find(keys["run"], file, beside))} if keys.get("run") else {})
+        for name, keys in recipe["guidance"].items()
+    }
+    return {**recipe, "guidance": guidance}
+
+
+def _find(digest: str, file: Path, beside: Sequence[Path] = ()) -> Path:
     import hashlib
 
-    near = [*file.resolve().parents[:3], *sorted(Path("runs").glob("*"))]
+    near = [*file.resolve().parents[:3], *beside, *sorted(Path("runs").glob("*"))]
     for folder in near:
         weights = folder / "weights.safetensors"
         if weights.is_file() and hashlib.sha256(weights.read_bytes()).hexdigest() == digest:
@@ -209,7 +231,7 @@ def _find(digest: str, file: Path) -> Path:
 
 def _plain(model: Model, name: str, value: Tensor) -> Any:
     """A condition's value for JSON: a class by name, None for the null."""
-    condition = model.denoiser.conds[name]
+    condition = model.conds[name]
     if condition.classes:
         return condition.classes[int(value)] if int(value) < len(condition.classes) else None
     if value.isnan().all():

@@ -18,7 +18,8 @@ def sample(
     steps: Annotated[int | None, typer.Option(help="times in the walk")] = None,
     sampler: Annotated[str | None, typer.Option(help="DDIM, DPMpp2M, Heun, ...; options by --set sampler.NAME.KEY=VALUE")] = None,
     cond: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="a condition; repeatable")] = [],  # noqa: B006
-    scale: Annotated[float | None, typer.Option(help="of classifier-free guidance; 1 is none")] = None,
+    scale: Annotated[float | None, typer.Option(help="of guidance, classifier-free if no other; 1 is none")] = None,
+    classifier: Annotated[Path | None, typer.Option(help="a run of a noise-aware classifier that guides")] = None,
     out: Annotated[Path | None, typer.Option(help="where the files go; RUN/samples if not given")] = None,
     set_: Set = [],  # noqa: B006
     device: Device = "auto",
