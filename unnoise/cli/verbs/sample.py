@@ -36,7 +36,8 @@ def sample(
     listed = task.seeds(seeds) if seeds else list(range(seed, seed + (n or 16)))
     changes = [f"sampler={sampler}"] * bool(sampler) + [*set_]
     changes += [f"model.Defaults.steps={steps}"] * (steps is not None)
-    changes += [f"guidance.CFG.scale={scale}"] * (scale is not None)
+    changes += [f"guidance.Classifier.run={str(classifier)!r}"] * (classifier is not None)
+    changes += [f"guidance.{task.scaled(run, changes)}.scale={scale}"] * (scale is not None)
     order = task.Order(listed, conditions(cond), changes, device, precision, threads)
     folder = out or run / "samples"
     with bar("sampling", "steps") as progress:
