@@ -20,6 +20,7 @@ from unnoise.sampler import DDIM, DEIS, LMS, PNDM, DPMpp2M, DPMpp3M, DPMSolver, 
 from unnoise.schedule import EDM, VP, Cosine, Flow, LinearBetas, Schedule
 from unnoise.task.sample import Order, reproduce, sample
 from unnoise.task.tune import Search, best, solved, tune
+from unnoise.task.tune import linear as of_linear
 from unnoise.task.tune.fit import Knots
 from unnoise.task.tune.linear import Plan, distance, end, error, grid, linear
 from unnoise.tensor import Rng
@@ -108,6 +109,25 @@ def test_knots_begin_with_the_plan_and_have_its_gradient(schedule: Schedule) -> 
     assert float(knots.logits.grad[k]) == pytest.approx(float(slope), rel=2e-3, abs=1e-4)
 
 
+def test_gradients_of_large_samples_are_made_again_and_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = next(grid(VP(), 4))
+    kept, again = (Knots(VP(), plan, memory=4) for _ in range(2))
+    end(modes(VP()), noise(3), *kept()).square().sum().backward()
+    monkeypatch.setattr(of_linear, "LARGE", 1)
+    end(modes(VP()), noise(3), *again()).square().sum().backward()
+    assert kept.logits.grad is not None and again.logits.grad is not None
+    assert torch.allclose(kept.logits.grad, again.logits.grad)
+
+
+def test_a_search_is_made_smaller_for_a_slow_network_but_not_below_what_a_fit_needs() -> None:
+    usual, budgets = Search(), (6, 8, 10)
+    assert usual.within(2 * usual.cost(budgets), budgets) == usual
+    half = usual.within(usual.cost(budgets) / 2, budgets)
+    assert half.cost(budgets) == pytest.approx(usual.cost(budgets) / 2, rel=0.2)
+    least = usual.within(1.0, budgets)
+    assert (least.noises, least.held_out, least.batch, least.steps) == (48, 24, 8, 30)
+
+
 @pytest.mark.parametrize("schedule", [VP(), Cosine()], ids=repr)
 def test_fitting_is_never_worse_helps_and_is_the_same_again(schedule: Schedule) -> None:
     denoiser = modes(schedule)
@@ -136,9 +156,13 @@ def test_a_run_keeps_its_walks_and_samples_by_them(tmp_path: Path, monkeypatch: 
     run = tmp_path / "run"
     stirred("digits").save(run)
     before = load(run).sample(2, steps=5, seed=7)
+    untuned = load(run).sample(2, steps=3, seed=7)
+    other = load(run).sample(2, steps=3, seed=7, sampler=DDIM())
     lines: list[str] = []
     tune(run, [3], search=LITTLE, say=lines.append)
     assert len(lines) == 1 and "3 steps" in lines[0]
+    tune(run, [2], search=LITTLE, minutes=1e6, say=lines.append)
+    assert "minutes: 16 noises" in lines[1]
     monkeypatch.setattr(sys, "argv", ["unnoise", "tune", str(run), "--nfe", "4", "--noises", "8", "--rounds", "4"])
     with pytest.raises(SystemExit) as left:
         entry()
@@ -147,7 +171,10 @@ def test_a_run_keeps_its_walks_and_samples_by_them(tmp_path: Path, monkeypatch: 
     assert isinstance(model.sampler, Fitted) and isinstance(model.times, FittedTimes)
     schedule = model.denoiser.schedule
     assert all(isinstance(model.times(schedule, n), FittedWalk) for n in (3, 4))
-    assert not torch.equal(model.sample(2, steps=3, seed=7), model.sample(2, steps=3, seed=7, sampler=model.sampler.otherwise))
+    assert not torch.equal(model.sample(2, steps=3, seed=7), untuned)
+    assert torch.equal(model.sample(2, steps=3, seed=7, sampler=model.sampler.otherwise), untuned)
+    assert torch.equal(model.sample(2, steps=3, seed=7, times=model.times.otherwise), untuned)
+    assert torch.equal(load(run, overrides=["sampler=DDIM"]).sample(2, steps=3, seed=7), other), "times are their sampler's alone"
     assert torch.equal(model.sample(2, steps=5, seed=7), before), "steps that nothing was fitted for stay as they were"
 
     (made, _) = sample(run, Order([7], overrides=["model.Defaults.steps=3"], device="cpu"), tmp_path / "out")

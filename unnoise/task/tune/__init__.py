@@ -15,6 +15,7 @@ Discretize Denoising Diffusion ODEs, 2025, arXiv:2405.15506 (times alone)
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ def tune(
     cond: Mapping[str, Any] | None = None,
     scale: float | None = None,
     search: Search | None = None,
+    minutes: float | None = None,
     device: str = "auto",
     say: Callable[[str], object] = print,
 ) -> dict[int, Tuned]:
@@ -73,6 +75,7 @@ def tune(
         cond: Conditions to fit under, as `Model.sample` takes them; None draws them as the data have them.
         scale: Of classifier-free guidance, in place of the recipe's.
         search: How much is spent.
+        minutes: About so long in all, at most: where the network is slow the search is made smaller. None leaves it as it is.
         device: "auto", "cuda", "mps" or "cpu".
         say: Takes a line for each budget.
 
@@ -81,9 +84,13 @@ def tune(
     """
     if not budgets or min(budgets) < 1:
         raise ValueError(f"steps {list(budgets)}: expected numbers from 1 on")
-    search = search or Search()
     model = load(run, device=machine.device(device))
     denoiser = model.guided(model.guidance, scale)
+    search = search or Search()
+    if minutes is not None:
+        pace = _pace(model, denoiser)
+        search = search.within(60 * minutes / pace, budgets)
+        say(f"about {search.cost(budgets) * pace / 60:.1f} minutes: {search.noises} noises, {search.steps} rounds")
     data, judge = _samples(model, denoiser, cond, search)
     found = {}
     for n in sorted(set(budgets)):
@@ -91,6 +98,19 @@ def tune(
         say(f"{n:3d} steps: error {found[n].error:.4f}, untuned {found[n].untuned:.4f} by {found[n].best} ({found[n].source})")
         _store(run, {n: found[n]})
     return found
+
+
+def _pace(model: Model, denoiser: Denoise, batch: int = 8) -> float:
+    """Seconds that the network takes for a sample."""
+    seconds = 0.0
+    x = Rng(range(batch), device=model.device).normal(model.codec.shape(model.domain.shape), "tune")
+    cond = {name: value.to(model.device) for name, value in model.draw(range(batch)).items()}
+    for _ in range(2):  # the second counts
+        started = time.perf_counter()
+        with torch.no_grad():
+            denoiser(x, 0.5, cond).sum().item()
+        seconds = time.perf_counter() - started
+    return seconds / batch
 
 
 def _samples(model: Model, denoiser: Denoise, cond: Mapping[str, Any] | None, search: Search) -> tuple[Sample, Sample]:

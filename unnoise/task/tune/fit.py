@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unnoise.denoiser import Denoise
 from unnoise.schedule import Schedule
-from unnoise.task.tune.linear import Plan, Sample, distance, end, error, grid
+from unnoise.task.tune.linear import SAMPLERS, SPACINGS, Plan, Sample, distance, end, error, grid
 from unnoise.tensor import Rng
 from unnoise.times import FittedWalk
 
@@ -36,7 +36,7 @@ class Search:
     noises: int = 256
     held_out: int = 128
     batch: int = 64
-    steps: int = 200
+    steps: int = 100
     fine: int = 128
     memory: int = 4
     rate: float = 0.15
@@ -46,6 +46,18 @@ class Search:
         for name in ("noises", "held_out", "batch", "steps", "fine", "memory"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
+
+    def cost(self, budgets: Sequence[int]) -> float:
+        """About how many samples the network answers for walks of these numbers of steps; with a gradient one counts three."""
+        tried = len(SAMPLERS) * len(SPACINGS) * self.noises / 4 + 15 * self.held_out
+        return (self.noises + self.held_out) * self.fine + sum(budgets) * (tried + 3 * 2.5 * self.batch * self.steps)
+
+    def within(self, cost: float, budgets: Sequence[int]) -> Search:
+        """The same, or a smaller one of about this cost; not below what a fit needs."""
+        share = min(1.0, (cost / self.cost(budgets)) ** 0.5)
+        least = {"noises": 48, "held_out": 24, "batch": 8, "steps": 30}
+        sizes = {name: max(round(getattr(self, name) * share), min(low, getattr(self, name))) for name, low in least.items()}
+        return self if share == 1 else replace(self, **sizes)
 
 
 @dataclass(frozen=True)

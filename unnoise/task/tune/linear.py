@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from unnoise.denoiser import Answer, Denoise
 from unnoise.sampler import DEIS, DPMpp2M, DPMpp3M, FlowAdams, Sampler, UniPC
@@ -19,6 +20,7 @@ from unnoise.times import Auto, FittedWalk, Karras, LogSNR, Times, Uniform
 SAMPLERS: tuple[Sampler, ...] = (FlowAdams(), FlowAdams(2), DPMpp2M(), DPMpp3M(), DEIS(), UniPC(3, lower=False), UniPC(2))
 WIDE = Auto(high=3.0, fall=2.0), Auto(low=-3.0, high=4.0, fall=2.0)
 SPACINGS: tuple[Times, ...] = (Auto(), *WIDE, LogSNR(), Karras(), Uniform())
+LARGE = 3 * 32 * 32  # values a sample, from which on evaluations are made again for the gradient rather than kept
 GAP = 1e-3  # in lam, from the last evaluation to t_min, at least
 
 
@@ -54,9 +56,10 @@ def end(denoiser: Denoise, noise: Tensor, t: Tensor, weights: Sequence[Tensor] |
     total = alpha + sigma
     y = noise * ((alpha[0] ** 2 + sigma[0] ** 2).sqrt() / total[0]).to(noise)
     past: list[Tensor] = []
+    again = torch.is_grad_enabled() and noise[0].numel() >= LARGE
     for k, row in enumerate(weights):
         x_t = y * total[k].to(noise)
-        x0 = denoiser(x_t, t[k], cond)
+        x0 = checkpoint(denoiser, x_t, t[k], cond, use_reentrant=False) if again else denoiser(x_t, t[k], cond)
         past.insert(0, (x_t - x0 * total[k].to(noise)) / sigma[k].to(noise))
         for w, v in zip(row.to(noise), past, strict=False):
             y = y + w * v
