@@ -167,6 +167,8 @@ MUTANTS = [
     Mutant("reverse SDE with the drift of the flow", "spread",
            replaced(euler.EulerMaruyama, "plan", without_score), (EULER_MARUYAMA,)),
     Mutant("guidance: scale 0 is off", "closed forms", replaced(guidance.CFG, "__call__", off_by_one)),
+    Mutant("guidance: the classifier's slope is taken twice", "closed forms",
+           replaced(guidance.Classifier, "slope", lambda original, self, *at: 2 * original(self, *at))),
     Mutant("guidance: the null sees the condition", "closed forms",
            lambda patch: patch.setattr("unnoise.guidance.contrast.nulls", lambda conds, batch, device: {})),
     Mutant("v with the wrong sign", "predictions", lambda patch: patch.setattr(prediction, "v", wrong_sign)),

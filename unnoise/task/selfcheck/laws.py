@@ -15,7 +15,7 @@ from unnoise import guidance as guidance_room
 from unnoise import level as levels
 from unnoise import prediction as prediction_room
 from unnoise.denoiser import Denoiser, Empirical, Gaussian, Mixture
-from unnoise.guidance import CFG, Guidance, Guided
+from unnoise.guidance import CFG, Classifier, Guidance, Guided
 from unnoise.prediction import Prediction
 from unnoise.sampler import DDIM, Ancestral, Sampler, Walk, prior
 from unnoise.schedule import Discrete, Schedule, Table
@@ -221,10 +221,16 @@ def _guidance(schedule: Schedule, denoiser: Mixture, ours: Target, x_t: Tensor, 
     for scale in (0.0, 1.0, 1.5, 7.5):
         found = Guided(denoiser, CFG(scale))(x_t, t, {"label": label_of})
         error = (found - null - scale * (given - null)).abs().max()
-        yield Cell("error of null + scale (cond - null)", "CFG", f"{label(schedule)}, scale {scale:g}", float(error), 10 * EXACT)
+        where = f"{label(schedule)}, scale {scale:g}"
+        yield Cell("error of null + scale (cond - null)", "CFG", where, float(error), 10 * EXACT)
+        found = Guided(ours, Classifier(scale=scale, other=denoiser))(x_t, t, {"label": label_of})
+        error = (found - null - scale * (given - null)).abs().max()
+        yield Cell("error of p(x_t) p(label | x_t)^scale", "Classifier", where, float(error), 10 * EXACT)
     for rule in concrete(guidance_room, Guidance):
-        if "scale" in inspect.signature(rule).parameters:
-            off = Guided(denoiser, rule(scale=1.0))(x_t, t, {"label": label_of})
+        parameters = inspect.signature(rule).parameters
+        if "scale" in parameters and "measured" not in parameters:
+            asked = {"other": denoiser} if "other" in parameters else {}
+            off = Guided(denoiser, rule(scale=1.0, **asked))(x_t, t, {"label": label_of})
             error = (off - denoiser(x_t, t, {"label": label_of})).abs().max()
             yield Cell("change at scale 1", rule.__name__, label(schedule), float(error), 0.0)
 
