@@ -48,6 +48,7 @@ class Session(nn.Module):
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
         self.runtime = onnxruntime.InferenceSession(str(path), options, providers=[PROVIDERS[device]])
+        self.facts = {"engine": "onnx", "onnxruntime": onnxruntime.__version__}
         self.digest = self.runtime.get_modelmeta().custom_metadata_map.get(DIGEST, "")
         self.taken = {node.name for node in self.runtime.get_inputs()}
 

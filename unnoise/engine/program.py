@@ -41,9 +41,9 @@ def program(network: Any) -> ExportedProgram:
     """A network's graph in float32, for batches of any size."""
     given = arguments(network.shape, network.conds)
     batch = {0: Dim.DYNAMIC}
-    shapes = {"x": batch, "level": batch, "cond": tuple(batch for _ in given[2:])}
+    conds = (tuple(batch for _ in given[2:]),) if given[2:] else ()
     with _quiet(), torch.no_grad():
-        return torch.export.export(Call(network).eval(), given, dynamic_shapes=shapes)
+        return torch.export.export(Call(network).eval(), given, dynamic_shapes=(batch, batch, *conds))
 
 
 def write_program(network: Any, path: Path) -> None:

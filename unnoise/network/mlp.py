@@ -69,6 +69,7 @@ class MLP(nn.Module):
         super().__init__()
         self.conds = dict(conds or {})
         self.variance = variance
+        self.shape = tuple(shape)
         taken = math.prod(shape) + sum(math.prod(c.shape) for c in self.conds.values() if c.route == "concat")
         self.embed = Embedding(features, width, width, self.conds)
         self.stem = nn.Linear(taken, width)

@@ -74,6 +74,7 @@ class NCSNpp(nn.Module):
         super().__init__()
         check_levels(shape, len(multipliers), attention)
         check_beside(shape, conds or {})
+        self.shape = tuple(shape)
         if inputs not in ("none", *INPUTS):
             raise ValueError(f"inputs {inputs!r}; expected none, skip or residual")
         if outputs not in ("none", "skip"):

@@ -35,6 +35,7 @@ class Order:
         cond: As `Model.sample` takes it; None draws from the training distribution.
         overrides: "section.Name.key=value" of sampler, times, guidance and model.
         device, precision, threads: Of this run.
+        engine: What runs the network: "eager" or "onnx".
     """
 
     seeds: Sequence[int]
@@ -43,6 +44,7 @@ class Order:
     device: str = "auto"
     precision: str = "fp32"
     threads: int | None = None
+    engine: str = "eager"
 
 
 def sample(run: Path, order: Order, out: Path, progress: Callable[[int, int], object] | None = None) -> list[Path]:
@@ -67,8 +69,10 @@ def sample(run: Path, order: Order, out: Path, progress: Callable[[int, int], ob
 def prepared(run: Path, order: Order) -> tuple[Model, int]:
     """The run's model as the order wants it, and the number of threads."""
     threads = machine.threads(order.threads)
-    model = load(run, device=machine.device(order.device), overrides=order.overrides)
+    model = load(run, device=machine.device(order.device), overrides=order.overrides, engine=order.engine)
     model.precision = machine.precision(order.precision)
+    if order.engine != "eager" and model.precision != "fp32":
+        raise ValueError(f"--engine {order.engine} computes in fp32; precision {model.precision} is for the eager engine")
     return model, threads
 
 
@@ -89,6 +93,7 @@ def describe(model: Model, seed: int, cond: Mapping[str, Tensor], threads: int) 
         "threads": threads,
         "device": model.device.type,
         "precision": model.precision,
+        **getattr(model.denoiser.network, "facts", {}),  # of another engine than torch's
     }
 
 
@@ -135,6 +140,7 @@ def reproduce(file: Path, run: Path | None = None, out: Path | None = None) -> t
         device=recipe["device"],
         precision=recipe["precision"],
         threads=recipe["threads"],
+        engine=recipe.get("engine", "eager"),
     )
     model, threads = prepared(run, order)
     if model.digest != recipe["weights"]:

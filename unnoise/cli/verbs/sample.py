@@ -24,6 +24,7 @@ def sample(
     set_: Set = [],  # noqa: B006
     device: Device = "auto",
     precision: Precision = "fp32",
+    engine: Annotated[str, typer.Option(help="eager, or onnx: ONNX Runtime, quicker on CPUs")] = "eager",
     threads: Threads = None,
     seed: Seed = 0,
 ) -> None:
@@ -38,7 +39,7 @@ def sample(
     changes += [f"model.Defaults.steps={steps}"] * (steps is not None)
     changes += [f"guidance.Classifier.run={str(classifier)!r}"] * (classifier is not None)
     changes += [f"guidance.{task.scaled(run, changes)}.scale={scale}"] * (scale is not None)
-    order = task.Order(listed, conditions(cond), changes, device, precision, threads)
+    order = task.Order(listed, conditions(cond), changes, device, precision, threads, engine)
     folder = out or run / "samples"
     with bar("sampling", "steps") as progress:
         paths = task.sample(run, order, folder, progress)
