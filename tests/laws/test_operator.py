@@ -22,6 +22,7 @@ from unnoise.operator import (
     Gray,
     Identity,
     Mask,
+    Matrix,
     Measurement,
     MotionBlur,
     Operator,
@@ -53,6 +54,7 @@ def members(shape: tuple[int, ...]) -> list[Operator]:
         Quantize(8), Clip(-0.5, 0.5), JPEG(50), Function(torch.tanh, torch.atanh),
         Composed(Gray(), Downsample(2)), Crop(2, 2, 2, 2) @ MotionBlur(5.0, 45.0), Downsample(2, "area") @ GaussianBlur(1.0),
         Mask(hole) @ GaussianBlur(0.7), Gray() @ Mask(hole), Identity() @ Downsample(2), Downsample(2) @ Identity(),
+        Matrix(Rng(0).normal((7, shape[1] * side[0] * side[1]), "matrix")[0]),
     ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from unnoise.operator.fourier import Fourier
 from unnoise.operator.jpeg import JPEG
 from unnoise.operator.levels import Clip, Quantize
 from unnoise.operator.mask import Crop, Mask
+from unnoise.operator.matrix import Matrix
 from unnoise.operator.measurement import Measurement, noise_std
 from unnoise.operator.resample import Downsample
 from unnoise.operator.spectrum import Spectrum
@@ -24,6 +25,7 @@ __all__ = [
     "Gray",
     "Identity",
     "Mask",
+    "Matrix",
     "Measurement",
     "MotionBlur",
     "Operator",

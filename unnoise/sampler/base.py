@@ -114,6 +114,14 @@ class Sampler(ABC):
     def step(self, walk: Walk, x_t: Tensor, k: int) -> Tensor:
         """The k-th step: x_t at walk.times[k] to x_s at walk.times[k + 1]. `x_t` itself is left as it is."""
 
+    def start(self, walk: Walk, x: Tensor) -> Tensor:
+        """The state at times[0], made of the prior's draw: something else only where more is known of x."""
+        return x
+
+    def finish(self, walk: Walk, x0: Tensor) -> Tensor:
+        """The result, made of the walk's end: something else only where more is known of x."""
+        return x0
+
     def evaluations(self, n: int) -> int | None:
         """NFE of a walk of n times that ends by denoising; None where only the walk can tell."""
         return n
@@ -136,11 +144,14 @@ class Sampler(ABC):
             rng: One stream a sample, or a source of one's own, (like, t, s) -> noise; needed by samplers that draw noise.
         """
         walk = Walk(denoiser, cond, rng, times, self.plan(denoiser.schedule, times))
+        x, final = self.start(walk, x), getattr(times, "final", False)
         for k in range(len(times) - 1):
             x = self.step(walk, x, k)
+            if final and k == len(times) - 2:
+                x = self.finish(walk, x)
             yield Moment(k, times[k + 1], x, walk.answer.x0, walk.nfe)
-        if not getattr(times, "final", False):
-            x = walk.denoise(x, times[-1])
+        if not final:
+            x = self.finish(walk, walk.denoise(x, times[-1]))
             yield Moment(len(times) - 1, times[-1], x, x, walk.nfe)
 
     def __call__(
@@ -153,9 +164,10 @@ class Sampler(ABC):
     ) -> Tensor:
         """The end of the walk; arguments as those of `walk`."""
         walk = Walk(denoiser, cond, rng, times, self.plan(denoiser.schedule, times))
+        x = self.start(walk, x)
         for k in range(len(times) - 1):  # without moments, which would hold the last x0 through the next step
             x = self.step(walk, x, k)
-        return x if getattr(times, "final", False) else walk.denoise(x, times[-1])
+        return self.finish(walk, x if getattr(times, "final", False) else walk.denoise(x, times[-1]))
 
 
 def encode(sampler: Sampler, denoiser: Denoise, x: Tensor, times: Sequence[float], cond: Cond | None = None) -> Tensor:

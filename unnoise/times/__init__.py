@@ -5,7 +5,8 @@ Rules of the first kind speak of continuous time and go from 1 to the schedule's
 table, 0 .. T - 1 (`Discrete`, `Sigmas`), as published samplers have them. Entries that rounding makes equal are merged.
 """
 
-from unnoise.times.base import Final, Given, Times
+from unnoise.times.base import Final, Given, One, Times
+from unnoise.times.below import Below
 from unnoise.times.fitted import Fitted, FittedWalk
 from unnoise.times.spaced import Auto, Beta, Karras, LogSNR, PolyExponential, Quadratic, Uniform
 from unnoise.times.spaced import Spaced as Spaced
@@ -14,6 +15,7 @@ from unnoise.times.tables import Tabled as Tabled
 
 __all__ = [
     "Auto",
+    "Below",
     "Beta",
     "Final",
     "Fitted",
@@ -24,6 +26,7 @@ __all__ = [
     "Linspace",
     "Listed",
     "LogSNR",
+    "One",
     "PolyExponential",
     "Quadratic",
     "Sections",
