@@ -30,14 +30,14 @@ DEFAULT = "diffusers DPMSolverMultistep linspace"  # DPM++2M as it comes
 
 
 class Counted:
-    """A denoiser of a fixed condition that counts its answers."""
+    """A denoiser of a fixed condition that counts its answers, and computes in its own precision whatever it is given."""
 
-    def __init__(self, denoiser: Denoise, cond: Cond | None = None) -> None:
-        self.denoiser, self.schedule, self.cond, self.nfe = denoiser, denoiser.schedule, cond, 0
+    def __init__(self, denoiser: Denoise, cond: Cond | None = None, dtype: torch.dtype = torch.float64) -> None:
+        self.denoiser, self.schedule, self.cond, self.dtype, self.nfe = denoiser, denoiser.schedule, cond, dtype, 0
 
     def __call__(self, x_t: Tensor, t: float | Tensor) -> Tensor:
         self.nfe += 1
-        return self.denoiser(x_t, t, self.cond)
+        return self.denoiser(x_t.to(self.dtype), t, self.cond).to(x_t)
 
 
 def walks(schedule: Schedule) -> dict[str, Run]:

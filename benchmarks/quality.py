@@ -35,7 +35,7 @@ from unnoise.times import Auto, Given, LogSNR
 
 NFE = (5, 6, 8, 10, 15, 20, 30)
 FRESH = 10**6  # seeds from here on measure; those below fit
-FINALISTS = 24  # of the others' walks, where some are sorted out on few samples
+FINALISTS = 16  # of the others' walks, where some are sorted out on few samples
 
 
 @dataclass(frozen=True)
@@ -67,15 +67,15 @@ def of_run(run: Path) -> Case:
     model = load(run)
     shape = model.codec.shape(model.domain.shape)
     small = math.prod(shape) <= 256
-    n, few, search = (64, 16, Search(128, 64, 32, 60)) if small else (16, 4, Search(48, 24, 8, 30))
+    n, few, fine, search = (32, 8, 200, Search(96, 48, 16, 50)) if small else (16, 3, 120, Search(32, 24, 8, 24))
     denoiser = model.guided(model.guidance)
 
     def draw(count: int, seed: int) -> Sample:
         seeds = range(seed, seed + count)
-        return solved(denoiser, Rng(seeds).normal(shape, "quality"), model.draw(seeds), 100)
+        return solved(denoiser, Rng(seeds).normal(shape, "quality"), model.draw(seeds), fine)
 
     measured = draw(n, FRESH)
-    gap = _gap(denoiser, measured, 100)
+    gap = _gap(denoiser, measured, fine)
     return Case(denoiser, measured, draw(search.noises, 0), draw(search.held_out, 1000), search, gap, few)
 
 
@@ -99,7 +99,7 @@ def theirs(case: Case, found: Mapping[str, Run], nfe: int) -> dict[str, float]:
 def _errors(denoiser: Denoise, sample: Sample, found: Mapping[str, Run], nfe: int) -> dict[str, float]:
     errors = {}
     for name, walk in found.items():
-        counted = Counted(denoiser, sample.cond)
+        counted = Counted(denoiser, sample.cond, sample.noise.dtype)
         try:
             end = walk(counted, sample.noise, nfe)
         except Exception as error:  # whatever another library raises on a setting that it offers
@@ -184,7 +184,7 @@ def _gap(denoiser: Denoise, sample: Sample, steps: int = 256) -> float:
 
 
 def _error(sample: Sample, end: Tensor) -> float:
-    return float(distance(end, sample.end).double().mean() / sample.end.std())
+    return float(distance(end.to(sample.end), sample.end).double().mean() / sample.end.std())
 
 
 def _round(value: float) -> float | None:
