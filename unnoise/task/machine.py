@@ -20,12 +20,14 @@ def device(name: str = "auto") -> torch.device:
     """
     here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        return torch.device(next(kind for kind, there in here.items() if there))
+        name = next(kind for kind, there in here.items() if there)
     kind = name.partition(":")[0]
     if kind not in here:
         raise ValueError(f"device {name!r}: expected one of {', '.join(DEVICES)}")
     if not here[kind]:
         raise ValueError(f"device {name!r} is not there; this machine has {', '.join(k for k in here if here[k])}")
+    if name == "cuda" and "LOCAL_RANK" in os.environ:  # of several processes each has its own
+        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     return torch.device(name)
 
 

@@ -17,7 +17,7 @@ import unnoise
 from unnoise.model import Model, load
 from unnoise.recipe import Recipe
 from unnoise.sampler import Moment
-from unnoise.task import machine
+from unnoise.task import machine, ranks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +50,8 @@ class Order:
 def sample(run: Path, order: Order, out: Path, progress: Callable[[int, int], object] | None = None) -> list[Path]:
     """Writes `<seed>.png` (or what the data's files are) for each seed and `grid.png` into `out`, and says which.
 
+    Over several ranks each makes its share, and the first writes them: the same files. The others get no paths.
+
     Raises:
         ValueError: For a folder that is no run, or an order it cannot follow.
     """
@@ -59,11 +61,28 @@ def sample(run: Path, order: Order, out: Path, progress: Callable[[int, int], ob
     model, threads = prepared(run, order)
     seeds = list(order.seeds)
     cond = model.draw(seeds) if order.cond is None else model.conditions(order.cond, len(seeds))
-    x = model.sample(seeds=seeds, cond=cond, callback=_counting(progress, model, len(seeds)))
+    x = _shared(model, seeds, cond, progress)
+    if x is None:
+        return []
     recipes = [describe(model, seed, {name: value[i] for name, value in cond.items()}, threads) for i, seed in enumerate(seeds)]
     texts = [{KEY: json.dumps(recipe)} for recipe in recipes]
     paths = model.domain.save(x, out, [str(seed) for seed in seeds], texts)
     return [*paths, _grid(model, x, seeds, recipes, out / "grid.png")]
+
+
+def _shared(
+    model: Model, seeds: list[int], cond: Mapping[str, Tensor], progress: Callable[[int, int], object] | None
+) -> Tensor | None:
+    """Samples, made by all ranks in blocks of the execution batch; None on all but the first."""
+    callback = _counting(progress, model, -(-len(seeds) // ranks.world()))
+
+    def make(rows: Tensor) -> Tensor:
+        some = {name: value[rows] for name, value in cond.items()}
+        return model.sample(seeds=[seeds[i] for i in rows], cond=some, callback=callback)
+
+    with ranks.group():
+        made = list(ranks.each(list(torch.arange(len(seeds)).split(model.defaults.batch)), make))
+    return torch.cat(made) if made else None
 
 
 def prepared(run: Path, order: Order) -> tuple[Model, int]:

@@ -10,6 +10,7 @@ from unnoise.cli.verbs import tune
 from unnoise.cli.verbs import recipes
 from unnoise.cli.verbs import evaluate
 from unnoise.cli.verbs import compare
+from unnoise.cli.verbs import features
 from unnoise.cli.verbs import report
 from unnoise.cli.verbs import likelihood
 from unnoise.cli.verbs import selfcheck

@@ -43,4 +43,5 @@ def sample(
     folder = out or run / "samples"
     with bar("sampling", "steps") as progress:
         paths = task.sample(run, order, folder, progress)
-    print(f"{len(paths)} files in {folder}; all of them on {paths[-1]}")
+    if paths:
+        print(f"{len(paths)} files in {folder}; all of them on {paths[-1]}")

@@ -6,8 +6,11 @@ import hashlib
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from unnoise.tensor import Rng
 
 
 class Features(Protocol):
@@ -51,9 +54,22 @@ class Pooled:
         return f"pooled{self.side}"
 
     def features(self, x: Tensor) -> Tensor:
-        if x.ndim == 4 and max(x.shape[2:]) > self.side:
-            x = F.adaptive_avg_pool2d(x, (min(self.side, x.shape[2]), min(self.side, x.shape[3])))
-        return x.flatten(1)
+        return (pooled(x, self.side) if x.ndim == 4 else x).flatten(1)
+
+
+def pooled(x: Tensor, side: int) -> Tensor:
+    """Pictures averaged down to at most `side` pixels a side."""
+    if max(x.shape[2:]) <= side:
+        return x
+    return F.adaptive_avg_pool2d(x, (min(side, x.shape[2]), min(side, x.shape[3])))
+
+
+def initialise(network: nn.Module, rng: Rng) -> None:
+    """Weights of variance 2 / fan-in (He et al., 2015, eq. 10), each drawn by its name. arXiv:1502.01852"""
+    with torch.no_grad():
+        for name, weight in network.named_parameters():
+            if weight.ndim > 1:
+                weight.copy_(rng.normal(weight.shape, name)[0] * (2 / weight[0].numel()) ** 0.5)
 
 
 def digest(network: nn.Module) -> str:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unnoise.metric.features.base import digest
+from unnoise.metric.features.base import digest, initialise, pooled
 from unnoise.tensor import Rng, permutation
 
 FEATURES = 64
@@ -114,9 +114,7 @@ class Classifier(nn.Module):
         return classifier.eval()
 
     def _penultimate(self, x: Tensor) -> Tensor:
-        if max(x.shape[2:]) > SIDE:
-            x = F.adaptive_avg_pool2d(x, (min(SIDE, x.shape[2]), min(SIDE, x.shape[3])))
-        return self.neck(self.body((x - self.mean) / self.std))
+        return self.neck(self.body((pooled(x, SIDE) - self.mean) / self.std))
 
     @torch.no_grad()
     def _whole(self, of: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -137,7 +135,7 @@ def train(
     """
     with torch.random.fork_rng(devices=[]):
         classifier = Classifier(x.shape[1:], classes)
-    _initialise(classifier, Rng(seed))
+    initialise(classifier, Rng(seed))
     classifier.mean.copy_(x.mean((0, 2, 3)).reshape(-1, 1, 1))
     classifier.std.copy_(x.std((0, 2, 3)).clamp(min=1e-3).reshape(-1, 1, 1))
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=lr, weight_decay=0.02, betas=(0.9, 0.98))
@@ -159,14 +157,6 @@ def train(
 def _layer(inputs: int, outputs: int) -> nn.Module:
     conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU())
-
-
-def _initialise(classifier: Classifier, rng: Rng) -> None:
-    """Weights of variance 2 / fan-in (He et al., 2015, eq. 10), each drawn by its name. arXiv:1502.01852"""
-    with torch.no_grad():
-        for name, weight in classifier.named_parameters():
-            if weight.ndim > 1:
-                weight.copy_(rng.normal(weight.shape, name)[0] * (2 / weight[0].numel()) ** 0.5)
 
 
 def _moved(x: Tensor, rng: Rng) -> Tensor:

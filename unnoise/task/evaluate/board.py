@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ FAMILIES = {  # the numbers that come together, and what they are taken of
     "kid": ("features", ("kid",)),
     "fidelity": ("features", ("precision", "recall", "density", "coverage")),
     "diversity": ("features", ("diversity", "vendi")),
-    "inception_score": ("classes", ("inception_score",)),
+    "inception_score": ("scores", ("inception_score",)),
     "recognition": ("classes", ("accuracy", "class_distance")),
     "sliced_wasserstein": ("points", ("sliced_wasserstein",)),
     "mmd": ("points", ("mmd",)),
@@ -31,6 +32,15 @@ NAMES = tuple(name for _, names in FAMILIES.values() for name in names)
 POINTS = 16  # axes: what has fewer is a point, not a picture
 LEAST = 2000  # features of the reference that kernels are averaged over, or four times as many as there are samples
 SEEN = 10_000  # items of the reference whose values are measured one by one
+
+
+@runtime_checkable
+class Scorer(Features, Protocol):
+    """Features that come from a classifier."""
+
+    def probabilities(self, x: Tensor) -> Tensor:
+        """Of each class for each x, (B, K)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -53,12 +63,18 @@ class Yard:
     count: int
     wanted: Collection[str] | None = None
 
+    @property
+    def scorer(self) -> Scorer | None:
+        """Whose probabilities make the Inception score: the features', if they are a classifier's, else the data's own."""
+        return self.features if isinstance(self.features, Scorer) else self.judge
+
     def wants(self, family: str) -> bool:
         """Whether a family of numbers was asked for, and these data have it."""
         of, names = FAMILIES[family]
         shape = self.real.train["x"].shape[1:]
         there = {
             "classes": self.judge is not None,
+            "scores": self.scorer is not None,
             "points": shape.numel() <= POINTS,
             "signals": len(shape) > 1 and max(shape[1:]) >= 4,
         }.get(of, True) and (family != "memorization" or self.real.held_out is not None)
@@ -71,10 +87,11 @@ class Board:
     Args:
         yard: What they are measured against.
         asked: The class that each was asked for, (N,), where that is known; the null is none.
+        chosen: The classes were asked for otherwise than the data have them: their shares are those asked for.
         leave: Families of numbers that are not taken.
     """
 
-    def __init__(self, yard: Yard, asked: Tensor | None = None, leave: Collection[str] = ()) -> None:
+    def __init__(self, yard: Yard, asked: Tensor | None = None, *, chosen: bool = False, leave: Collection[str] = ()) -> None:
         self.yard, self.n, self.asked = yard, 0, asked
         rows, seen = yard.reference.rows, yard.real.train["x"][:SEEN]
         held_out = yard.real.held_out
@@ -84,7 +101,7 @@ class Board:
             "fidelity": lambda: metric.Fidelity(rows, yard.count),
             "diversity": lambda: metric.Diversity(rows),
             "inception_score": metric.InceptionScore,
-            "recognition": lambda: metric.Recognition(expected(yard, asked)),
+            "recognition": lambda: metric.Recognition(expected(yard, asked if chosen else None)),
             "sliced_wasserstein": lambda: metric.SlicedWasserstein(seen),
             "mmd": lambda: metric.Discrepancy(seen),
             "spectrum": lambda: metric.Spectrum(seen),
@@ -98,18 +115,21 @@ class Board:
         asked = None if self.asked is None else self.asked[self.n : self.n + len(x)]
         self.n += len(x)
         taken = {"values": x, "signals": x, "points": x}
-        if any(FAMILIES[family][0] == "features" for family in self.metrics):
+        if self._takes("features"):
             taken["features"] = self.yard.features.features(x)
-        p = None
-        if self.yard.judge is not None and any(FAMILIES[family][0] == "classes" for family in self.metrics):
-            p = self.yard.judge.probabilities(x)
+        if self.yard.judge is not None and self._takes("classes"):
+            taken["classes"] = self.yard.judge.predict(x)
+        if self.yard.scorer is not None and self._takes("scores"):
+            taken["scores"] = self.yard.scorer.probabilities(x)
         for family, one in self.metrics.items():
+            part = taken[FAMILIES[family][0]]
             if isinstance(one, metric.Recognition):
-                one.update(p.argmax(1), asked)  # type: ignore[union-attr]
-            elif isinstance(one, metric.InceptionScore):
-                one.update(p)  # type: ignore[arg-type]
+                one.update(part, asked)
             else:
-                one.update(taken[FAMILIES[family][0]])
+                one.update(part)
+
+    def _takes(self, of: str) -> bool:
+        return any(FAMILIES[family][0] == of for family in self.metrics)
 
     def estimate(self) -> dict[str, Estimate]:
         """The numbers, by name."""
@@ -120,7 +140,7 @@ class Board:
 
 
 def expected(yard: Yard, asked: Tensor | None) -> Tensor:
-    """The shares of the classes, (K,): as they were asked for, else as the classifier finds them in the data."""
+    """The shares of the classes, (K,): as they were asked for, or else as the classifier finds them in the data."""
     assert yard.judge is not None
     k = yard.judge.classes
     known = asked[asked < k] if asked is not None else torch.zeros(0)

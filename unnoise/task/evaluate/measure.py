@@ -46,7 +46,7 @@ def evaluation(name: str, source: Source, data: Data, known: Real, wish: Wish, s
     others = Board(yard, parts.labels, leave=["memorization"])
     for x in parts.x.split(BLOCK):
         others.update(x)
-    board, shown = Board(yard, source.asked), torch.zeros(0)
+    board, shown = Board(yard, source.asked, chosen=source.chosen), torch.zeros(0)
     for x in source.blocks():
         board.update(x)
         shown = x if not len(shown) else torch.cat([shown, x])[:SHOWN] if len(shown) < SHOWN else shown
@@ -90,9 +90,15 @@ class Protocol:
     def line(self, name: str) -> str:
         """Of a number."""
         of = next(of for of, names in FAMILIES.values() if name in names)
-        by: Features | None = {"features": self.yard.features, "classes": self.yard.judge}.get(of)
+        by: Features | None = {
+            "features": self.yard.features,
+            "classes": self.yard.judge,
+            "scores": self.yard.scorer,
+        }.get(of)
         space = of if by is None else f"{by.name} {by.digest}".strip()
-        return f"{space}, {self.base}" + (f", {self.yard.count} beside as many" if name in FAMILIES["fidelity"][1] else "")
+        more = f", {self.yard.count} beside as many" if name in FAMILIES["fidelity"][1] else ""
+        more += ", classes as asked for" * (self.source.chosen and name == "class_distance")
+        return f"{space}, {self.base}{more}"
 
     def about(self) -> dict[str, Any]:
         """What was compared with what."""
@@ -111,7 +117,7 @@ def yardstick(data: Data, known: Real, parts: Split, n: int, wish: Wish, say: Ca
     """What n samples are measured against."""
     digest = str(data.facts().get("digest", ""))
     judge = features.classifier(known, digest, say=say)
-    by = features.choose(wish.features, known, judge)
+    by = features.choose(wish.features, known, digest, judge, say)
     key = [digest, list(data.shape), data.facts().get("transform"), len(parts.rows)]
     count = min(n, len(parts.x), len(parts.rows), LIMIT)
     return Yard(known, reference(by, blocks(data, parts.rows), key), by, judge, count, wish.metrics)

@@ -27,11 +27,13 @@ class Source(Protocol):
     Attributes:
         n: How many there are.
         asked: The class that each was asked for, (n,), where that is known; the null is none.
+        chosen: Whether these classes were chosen, rather than drawn as the data have them.
         about: What is to be said of them.
     """
 
     n: int
     asked: Tensor | None
+    chosen: bool
     about: dict[str, Any]
 
     def blocks(self) -> Iterator[Tensor]:
@@ -65,7 +67,7 @@ class Made:
     def __post_init__(self) -> None:
         seeds = range(self.seed, self.seed + self.n)
         self.values = self.model.draw(seeds) if self.cond is None else self.model.conditions(self.cond, self.n)
-        self.asked = self.values.get(str(self.label))
+        self.asked, self.chosen = self.values.get(str(self.label)), self.cond is not None
         self.about: dict[str, Any] = {"kind": "run", "weights": self.model.digest, "seed": self.seed}
 
     def blocks(self) -> Iterator[Tensor]:
@@ -98,6 +100,7 @@ class Found:
     n: int
     about: dict[str, Any]
     asked: Tensor | None = None
+    chosen: bool = False
 
     def blocks(self) -> Iterator[Tensor]:
         if ranks.rank() == 0:

@@ -22,14 +22,14 @@ def verdict(numbers: Mapping[str, Number], missing: Sequence[str], noun: str = "
         noun: For what the samples are.
     """
     found: list[str] = []
-    if missing:
-        shown = ", ".join(missing[:NAMED]) + (f" and {len(missing) - NAMED} more" if len(missing) > NAMED else "")
-        found.append(f"mode dropped: class{'es' * (len(missing) > 1)} {shown} missing")
+    texture = _texture(numbers)
+    if missing and not texture:
+        found.append(f"mode dropped: class{'es' * (len(missing) > 1)} {_listed(missing)} missing")
     if line := _copies(numbers, noun):
         found.append(line)
-    texture = _texture(numbers)
-    if texture:
+    if texture:  # by which a classifier may be misled
         found.append(texture)
+        found += [f"not recognised among them: class{'es' * (len(missing) > 1)} {_listed(missing)}"] * bool(missing)
     if not found and (line := _narrow(numbers)):
         found.append(line)
     if not texture and (line := _strange(numbers, noun)):
@@ -37,6 +37,10 @@ def verdict(numbers: Mapping[str, Number], missing: Sequence[str], noun: str = "
     if line := _disobedient(numbers):
         found.append(line)
     return found or [_fine(numbers)]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def _copies(numbers: Mapping[str, Number], noun: str) -> str:
