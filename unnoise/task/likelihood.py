@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from unnoise.codec import Identity
-from unnoise.denoiser import Denoise
 from unnoise.domain import Dataset
-from unnoise.guidance import Clip, Guided
+from unnoise.guidance import Clip
 from unnoise.likelihood import Flow, bits, bound, dequantize, normal, width
 from unnoise.loss import Decoder
 from unnoise.loss.vlb import STEPS, Variance
@@ -190,7 +189,7 @@ def _bound(model: Model, dataset: Dataset, n: int, wish: Wish, levels: int) -> t
     times = walk(model.denoiser.schedule, wish.steps, width(levels))
     variance = wish.variance or _variance(model)
     rules = [rule for rule in model.guidance if isinstance(rule, Clip)]
-    denoiser: Denoise = Guided(model.denoiser, *rules) if rules else model.denoiser
+    denoiser = model.guided(rules)
     draws = wish.draws if 0 < wish.draws < len(times) else None
     found = [
         bound(denoiser, x, times, rng, cond, variance=variance, decoder=Decoder(levels), draws=draws)
@@ -209,7 +208,7 @@ def _flow(model: Model, dataset: Dataset, n: int, wish: Wish, bin_: float) -> tu
     flow = Flow(wish.trace, wish.probes, wish.tolerance, wish.tolerance)  # type: ignore[arg-type]
     found, nfe = [], 0
     for x, cond, rng in _batches(model, dataset, n, wish):
-        density = flow(model.denoiser, dequantize(x, bin_, rng), rng, cond)
+        density = flow(model.guided([]), dequantize(x, bin_, rng), rng, cond)
         found.append(bits(density.log_prob, x[0].numel(), bin_))
         nfe = max(nfe, density.nfe)
     total = torch.cat(found)
