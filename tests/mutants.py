@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from unnoise import guidance, level, prediction, sampler, schedule, times
-from unnoise.sampler import base, churn, ddim, euler, multistep
+from unnoise.sampler import base, ddim, euler, heun, multistep
 from unnoise.task.selfcheck import Report, laws, selfcheck, walks
 
 
@@ -152,12 +152,12 @@ MUTANTS = [
     Mutant("2M: the old value counts half", "convergence", replaced(
         multistep, "differences", lambda o, *a: [[w / 2 for w in row] for row in o(*a)]), (TWO_M,)),
     Mutant("Heun's second slope at the first place", "convergence",
-           replaced(churn.Heun, "middles", lambda o, self, of, start, end: start.t), (HEUN,)),
+           replaced(heun.Heun, "middles", lambda o, self, of, start, end: start.t), (HEUN,)),
     Mutant("PNDM: a wrong digit", "convergence", lambda patch: patch.setattr(
         "unnoise.sampler.adams.ADAMS", ((1.0,), (1.5, -0.5), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -58 / 24, 37 / 24, -9 / 24))),
         (sampler.PNDM(),)),
     Mutant("the last denoising at the last but one time", "walks", replaced(base.Sampler, "walk", wrong_end), (DDIM,)),
-    Mutant("evaluations are miscounted", "walks", replaced(churn.Heun, "evaluations", lambda o, self, n: 2 * n), (HEUN,)),
+    Mutant("evaluations are miscounted", "walks", replaced(heun.Heun, "evaluations", lambda o, self, n: 2 * n), (HEUN,)),
     Mutant("the same noise every step", "randomness", replaced(sampler.Brownian, "__call__", stale), (sampler.Ancestral(),)),
     Mutant("the same noise every step (by its law)", "prior and noise", replaced(base.Walk, "noise", stale)),
     Mutant("the same noise for the whole batch", "prior and noise", replaced(base.Walk, "noise", alike)),
