@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-__all__ = ["Device", "Precision", "Run", "Seed", "Set", "Threads", "app", "conditions", "integers", "show"]
+__all__ = ["Device", "Precision", "Run", "Seed", "Set", "Threads", "app", "budgets", "conditions", "integers", "show"]
 
 app = typer.Typer(
     name="unnoise",
@@ -44,6 +45,18 @@ def integers(option: str, text: str) -> list[int]:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise ValueError(f"{option} {text}: expected whole numbers with commas between them") from None
+
+
+def budgets(option: str, text: str) -> list[int]:
+    """Whole numbers with commas between them; or the ends of a range, "5..50", from one to the other in steps of about 1.4."""
+    if ".." not in text:
+        return integers(option, text)
+    low, _, high = text.partition("..")
+    first, last = (integers(option, end)[0] for end in (low, high))
+    if not 1 <= first <= last:
+        raise ValueError(f"{option} {text}: expected a range that rises, from 1 on")
+    count = max(round(math.log(last / first, 2**0.5)), 1)
+    return sorted({round(first * (last / first) ** (k / count)) for k in range(count + 1)})
 
 
 def _number(text: str) -> Any:

@@ -3,6 +3,7 @@
 # ruff: noqa: F401, I001
 from unnoise.cli.verbs import train
 from unnoise.cli.verbs import sample
+from unnoise.cli.verbs import edit
 from unnoise.cli.verbs import info
 from unnoise.cli.verbs import check
 from unnoise.cli.verbs import noise
@@ -10,6 +11,7 @@ from unnoise.cli.verbs import tune
 from unnoise.cli.verbs import recipes
 from unnoise.cli.verbs import evaluate
 from unnoise.cli.verbs import compare
+from unnoise.cli.verbs import sweep
 from unnoise.cli.verbs import features
 from unnoise.cli.verbs import report
 from unnoise.cli.verbs import likelihood

@@ -1,4 +1,4 @@
-"""Pages from the templates of this room: what several of them share is written once (`parts.html`, `style.css`)."""
+"""Pages from templates: what several of them share is written once, here (`parts.html`, `style.css`)."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from importlib import resources
 from typing import Any
 
 
-def render(template: str, **values: Any) -> str:
-    """A template of `unnoise.task.report`, filled in; all text is escaped that is not `markupsafe.Markup`."""
+def render(package: str, template: str, **values: Any) -> str:
+    """A template of a package, filled in; all text is escaped that is not `markupsafe.Markup`."""
     from jinja2 import Environment, FunctionLoader
 
     def load(name: str) -> str:
-        return resources.files(__package__).joinpath(name).read_text("utf-8")
+        own, shared = (resources.files(place).joinpath(name) for place in (package, __package__))
+        return (own if own.is_file() else shared).read_text("utf-8")
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(load))
     environment.filters["duration"] = duration

@@ -42,6 +42,7 @@ def page(
     pictures, points = len(shape) == 3 and hasattr(model.domain, "to_pil"), shape == (2,)
     look = pictures or points
     return render(
+        __package__,
         "page.html",
         name=name,
         n=numbers,
