@@ -1,7 +1,8 @@
 """How much of the samples looks like data, and how much of the data is found among the samples.
 
 Either set is thought of as the union of balls: one around each of its points, out to that point's k-th neighbour in the set.
-All features are rows (N, D); the distances of `CHUNK` rows are held at once. Compare sets of equal size.
+All features are rows (N, D); the squared distances of `CHUNK` rows are held at once, in float64 for sets of up to 5,000 points
+and in float32 for larger ones, seen from their mean. Compare sets of equal size.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from unnoise.metric.base import LEVEL, Estimate, Gathered, some
 from unnoise.metric.interval import around, share
 
 CHUNK = 512
+EXACT = 5000  # points of sets that are compared in float64
 
 
 class Balls(NamedTuple):
@@ -64,20 +66,27 @@ PRECISION, DENSITY = 3, 5  # the k of either pair of numbers
 
 def balls(real: Tensor, samples: Tensor, k: int = PRECISION, k_density: int = DENSITY) -> Balls:
     """Which points lie in which balls. ValueError unless either set has more than k points."""
-    real, samples = real.double(), samples.double()
     _enough(samples, k_density)
+    real, samples = _comparable(real, samples)
     around_samples = radii(samples, (k,))[:, 0]
     around_real = radii(real, (k, k_density))
     precise = torch.zeros(len(samples), dtype=torch.bool)
     inside = torch.zeros(len(samples), dtype=torch.long)
     recalled, covered = [], []
-    for d, radius in zip(distances(real, samples), around_real.split(CHUNK), strict=True):
+    for d, radius in zip(_squared(real, samples), around_real.split(CHUNK), strict=True):
         recalled.append((d <= around_samples).any(1))
         precise |= (d <= radius[:, :1]).any(0)
         within = d <= radius[:, 1:]
         inside += within.sum(0)
         covered.append(within.any(1))
     return Balls(precise, torch.cat(recalled), inside, torch.cat(covered))
+
+
+def _comparable(*sets: Tensor) -> list[Tensor]:
+    """Sets in one precision, seen from the mean of the first."""
+    dtype = torch.float64 if max(map(len, sets)) <= EXACT else torch.float32
+    centre = sets[0].double().mean(0)
+    return [(x.double() - centre).to(dtype) for x in sets]
 
 
 def precision_recall(real: Tensor, samples: Tensor, k: int = PRECISION) -> tuple[float, float]:
@@ -105,10 +114,17 @@ def density_coverage(real: Tensor, samples: Tensor, k: int = DENSITY) -> tuple[f
 
 
 def radii(x: Tensor, ks: Sequence[int]) -> Tensor:
-    """The distance of each point to its k-th nearest neighbour among the others, for each k, (N, len(ks))."""
+    """The squared distance of each point to its k-th nearest neighbour among the others, for each k, (N, len(ks))."""
     _enough(x, max(ks))
-    least = torch.cat([d.topk(max(ks) + 1, largest=False).values for d in distances(x, x)])
+    least = torch.cat([d.topk(max(ks) + 1, largest=False).values for d in _squared(x, x)])
     return least[:, list(ks)]  # the first neighbour is the point itself
+
+
+def _squared(x: Tensor, to: Tensor) -> Iterator[Tensor]:
+    """The squared distances of each x to each of `to`, (CHUNK, N) at a time; the same pair always gives the same number."""
+    norms, other = x.square().sum(1, keepdim=True), to.square().sum(1)
+    for part, norm in zip(x.split(CHUNK), norms.split(CHUNK), strict=True):
+        yield torch.addmm(other, part, to.T, alpha=-2).add_(norm).clamp_(min=0)
 
 
 def distances(x: Tensor, to: Tensor) -> Iterator[Tensor]:
