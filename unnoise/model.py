@@ -27,9 +27,9 @@ from unnoise.tensor import Rng
 from unnoise.times import Times
 from unnoise.train import read_weights, write_weights
 from unnoise.train.weights import assign
-from unnoise.zoo.empty import Making, fill, made, unfilled
+from unnoise.zoo.empty import Making, check_sizes, fill, made, unfilled
 from unnoise.zoo.parts import Parts
-from unnoise.zoo.read import json_file
+from unnoise.zoo.read import json_file, readable, text_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -324,11 +324,14 @@ def load(
     if missing := [name for name in FILES if not (folder / name).is_file()]:
         what = "has no weights yet" if missing == [FILES[2]] else f"is no run folder (no {missing[0]})"
         raise ValueError(f"{run} {what}; expected the folder that `unnoise train` wrote")
-    recipe = Recipe.parse((folder / FILES[0]).read_text("utf-8"), overrides, foreign=allow, name=str(folder / FILES[0]))
+    with readable(folder / FILES[0]):
+        recipe = Recipe.parse(text_file(folder / FILES[0]), overrides, foreign=allow, name=str(folder / FILES[0]))
+    check_sizes(recipe.sections)
     _check_runs(recipe, overrides, folder)
     facts = json_file(folder / FILES[1])
     weights, _ = read_weights(folder / FILES[2])
-    model = Model(recipe, facts, Making(len(weights)))
+    with readable(folder):
+        model = Model(recipe, facts, Making(len(weights)))
     fill(model.denoiser, weights, str(folder / FILES[2]))
     if unfilled(model.denoiser):  # a network that keeps something beside its weights
         model = Model(recipe, facts)

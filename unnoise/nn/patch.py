@@ -5,10 +5,14 @@ Symbols at the margin: n spatial dimensions, p side of a patch, L patches in all
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
+
+SMALL = 3 << 19  # values of a table
 
 
 def patches(x: Tensor, p: int) -> Tensor:
@@ -40,9 +44,12 @@ def positions(grid: Sequence[int], dim: int) -> Tensor:
     Reference: Vaswani et al., Attention Is All You Need, 2017, section 3.5. arXiv:1706.03762;
         Peebles and Xie, Scalable Diffusion Models with Transformers, 2023, section 3.2. arXiv:2212.09748
     """
-    half = dim // (2 * len(grid))
-    frequencies = 10_000.0 ** (-torch.arange(half, dtype=torch.float64) / max(1, half))
-    places = torch.meshgrid(*(torch.arange(side, dtype=torch.float64) for side in grid), indexing="ij")
+    half, device = dim // (2 * len(grid)), torch.get_default_device()
+    # Arithmetic on the meta device loads a library of symbols, for two seconds; small tables can do without it.
+    place = "cpu" if math.prod(grid) * dim < SMALL else device
+    count = partial(torch.arange, dtype=torch.float64, device=place)
+    frequencies = 10_000.0 ** (-count(half) / max(1, half))
+    places = torch.meshgrid(*(count(side) for side in grid), indexing="ij")
     angles = [place.flatten()[:, None] * frequencies for place in reversed(places)]  # (L, half) each
     table = torch.cat([part for angle in angles for part in (angle.sin(), angle.cos())], dim=1)
-    return torch.nn.functional.pad(table, (0, dim - table.shape[1]))  # (L, dim)
+    return torch.nn.functional.pad(table, (0, dim - table.shape[1])).to(device)  # (L, dim)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from unnoise.train.weights import misfits
-from unnoise.zoo.links import LENGTH, bounded
+from unnoise.zoo.links import LENGTH, bound, bounded
 
-__all__ = ["Making", "fill", "made", "unfilled"]
+__all__ = ["Making", "check_sizes", "fill", "made", "unfilled"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,28 @@ class Making:
     """A network is to be made without values, of so many tensors as its file has."""
 
     tensors: int
+
+
+TABLE = 100_000  # entries of a schedule
+
+
+def check_sizes(sections: Mapping[str, Mapping[str, Mapping[str, object]]]) -> None:
+    """ValueError for a recipe whose network or schedule has a number or a list beyond all bounds."""
+    for name, keys in sections.get("network", {}).items():
+        for key, value in keys.items():
+            bound(f"[network.{name}] {key}", value)
+    for place, value in _leaves("[schedule]", sections.get("schedule", {})):
+        size = len(value) if isinstance(value, list) else value if isinstance(value, int) else 0
+        if size > TABLE:
+            raise ValueError(f"{place}: a table of {size:,} entries; expected {TABLE:,} at most")
+
+
+def _leaves(place: str, value: object) -> Iterator[tuple[str, object]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _leaves(f"{place} {key}", inner)
+    else:
+        yield place, value
 
 
 def made(network: nn.Module | Making | None, make: Callable[[], nn.Module]) -> nn.Module:

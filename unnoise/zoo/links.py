@@ -199,7 +199,7 @@ def take(config: Config, defaults: Config, name: str) -> dict[str, Any]:
         ValueError: For an option that they do not have, one without a default that is not given, or one out of all bounds.
     """
     for option, value in config.items():
-        _bound(f"{name}: {option}", value)
+        bound(f"{name}: {option}", value)
     if unknown := [option for option in config if option not in defaults and not option.startswith("_")]:
         raise ValueError(f"{name} has no option {unknown[0]!r}")
     full = {**defaults, **{option: value for option, value in config.items() if option in defaults}}
@@ -208,12 +208,13 @@ def take(config: Config, defaults: Config, name: str) -> dict[str, Any]:
     return full
 
 
-def _bound(place: str, value: Any) -> None:
+def bound(place: str, value: Any) -> None:
+    """ValueError for a number, or a list, beyond all bounds."""
     if isinstance(value, list | tuple):
         if len(value) > LENGTH:
             raise ValueError(f"{place} is a list of {len(value)}; expected {LENGTH} at most")
         for one in value:
-            _bound(place, one)
+            bound(place, one)
     elif isinstance(value, int | float) and not -NUMBER <= value <= NUMBER:
         raise ValueError(
             f"{place} = {value:g}: no network has such a size" if abs(value) < 1e300 else f"{place} is out of bounds"

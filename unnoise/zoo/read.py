@@ -6,7 +6,8 @@ Whatever is wrong is said in one line before anything of that size is allocated.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor
 from unnoise.train import read_weights
 from unnoise.zoo.pickled import read_pickled
 
-__all__ = ["inside", "json_file", "state_dict"]
+__all__ = ["inside", "json_file", "readable", "state_dict", "text_file"]
 
 VALUE = 72  # bytes that a value of JSON takes in memory, on the average at most
 ROOM = 40 << 20  # bytes that any file may take
@@ -58,6 +59,32 @@ def json_file(path: Path, most: int = 64 << 20) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"{path}: expected a JSON object, given {type(found).__name__}")
     return found
+
+
+def text_file(path: Path, most: int = 1 << 18) -> str:
+    """A text; ValueError if it is longer than `most` bytes or none."""
+    if (size := path.stat().st_size) > most:
+        raise ValueError(f"{path}: {size:,} bytes; expected {most:,} at most")
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a text of UTF-8; the file is damaged") from error
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """What goes wrong inside with values of a stranger's file, in one line: of another kind, too large, nested too deeply.
+
+    Raises:
+        ValueError: Then.
+    """
+    try:
+        yield
+    except (TypeError, KeyError, AttributeError, IndexError, ArithmeticError, RecursionError, MemoryError, RuntimeError) as error:
+        said = " ".join(str(error).split())[:160]
+        raise ValueError(
+            f"{path}: a value that is not of its kind ({type(error).__name__}: {said}); the file is damaged"
+        ) from error
 
 
 def once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:

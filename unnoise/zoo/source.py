@@ -9,6 +9,7 @@ from pathlib import Path
 from unnoise.zoo.folder import is_folder, read_folder
 from unnoise.zoo.parts import Parts
 from unnoise.zoo.preset import PRESETS, read_file
+from unnoise.zoo.read import readable
 
 __all__ = ["find", "parts"]
 
@@ -53,6 +54,11 @@ def parts(path: Path, preset: str | None = None, pickles: bool = False) -> Parts
     Raises:
         ValueError: If it is of no known kind, or not whole.
     """
+    with readable(path):
+        return _parts(path, preset, pickles)
+
+
+def _parts(path: Path, preset: str | None, pickles: bool) -> Parts:
     if path.is_file():
         return read_file(path, preset)
     if not path.is_dir():
