@@ -106,6 +106,13 @@ def test_one_scale_means_the_rule_that_is_there(tmp_path: Path) -> None:
     assert not torch.equal(mine, model.sample(2, guidance=[CFG(3.0), model.guidance[1]]))
 
 
+def test_the_command_line_asks_how_strongly(tmp_path: Path) -> None:
+    from unnoise.cli.verbs.sample import sample as verb
+
+    with pytest.raises(ValueError, match="needs --scale"):
+        verb(tmp_path, classifier=tmp_path, n=None, seeds=None, scale=None)
+
+
 def test_a_run_names_only_what_lies_inside_itself(tmp_path: Path) -> None:
     outside, run = made("digits", tmp_path / "outside"), made("digits", tmp_path / "run")
     text = (run / "recipe.toml").read_text()

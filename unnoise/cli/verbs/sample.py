@@ -34,6 +34,8 @@ def sample(
 
     if n is not None and (n < 1 or seeds):
         raise ValueError(f"-n {n}: expected at least 1, and not together with --seeds")
+    if classifier is not None and scale is None:
+        raise ValueError("--classifier needs --scale: 1 is the class as the model knows it, 2 or more is surer of it")
     listed = task.seeds(seeds) if seeds else list(range(seed, seed + (n or 16)))
     changes = [f"sampler={sampler}"] * bool(sampler) + [*set_]
     changes += [f"model.Defaults.steps={steps}"] * (steps is not None)
