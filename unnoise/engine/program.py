@@ -77,12 +77,12 @@ def write_onnx(network: Any, path: Path, metadata: Mapping[str, str] | None = No
     made.save(str(path), external_data=large)
 
 
-def demand(*packages: str) -> None:
-    """ValueError, with what to install, where a package is missing."""
+def demand(*packages: str, extra: str = "onnx") -> None:
+    """ValueError, with what to install, where a package is missing; `extra` is that of ours which has them."""
     from importlib.util import find_spec
 
     if missing := [name for name in packages if find_spec(name) is None]:
-        raise ValueError(f"this needs {' and '.join(missing)}, which is not installed: pip install 'unnoise[onnx]'")
+        raise ValueError(f"this needs {' and '.join(missing)}, which is not installed: pip install 'unnoise[{extra}]'")
 
 
 @contextmanager

@@ -19,3 +19,4 @@ from unnoise.cli.verbs import selfcheck
 from unnoise.cli.verbs import reproduce
 from unnoise.cli.verbs import export
 from unnoise.cli.verbs import import_
+from unnoise.cli.verbs import push
