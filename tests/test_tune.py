@@ -76,6 +76,14 @@ def test_auto_spaces_the_turns_alike_whatever_the_schedule(schedule: Schedule) -
     assert 0.55 < float(((lam > -2) & (lam < 2)).double().mean()) < 0.85
 
 
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_flow_adams_has_the_order_that_its_steps_allow(schedule: Schedule) -> None:
+    for n, most in ((5, 2), (10, 3), (60, 4)):
+        orders = [1 + len(terms.older) for terms in FlowAdams().plan(schedule, Auto()(schedule, n))]
+        assert max(orders) == most and orders[0] == 1
+        assert max(1 + len(terms.older) for terms in FlowAdams(2).plan(schedule, Auto()(schedule, n))) == 2
+
+
 def test_fitted_leaves_other_times_to_another() -> None:
     denoiser, x, times = modes(VP()), noise(3), LogSNR()(VP(), 6)
     assert torch.equal(Fitted(DPMpp2M())(denoiser, x, times), DPMpp2M()(denoiser, x, times))
