@@ -20,16 +20,18 @@ def info(run: Path) -> dict[str, Any]:
     _, metadata = read_weights(run / "weights.safetensors")
     facts, recipe = model.domain.facts(), model.recipe
     classes = {name: len(c.classes) or "number" for name, c in model.denoiser.conds.items()}
-    classifies = recipe.classifies
+    conditions = ", ".join(f"{name} ({kind})" for name, kind in classes.items()) or "none"
+    if recipe.classifies:
+        use = {"recognises": conditions, "guides by": "unnoise sample RUN --classifier THIS --cond NAME=CLASS --scale 2"}
+    else:
+        walk = f"{model.sampler}, {model.defaults.steps} steps, {model.times}, guidance {model.guidance or 'none'}"
+        use = {"conditions": conditions, "predicts": _named(recipe, "prediction"), "samples by": walk}
     found = {
         "data": f"{_named(recipe, 'domain')}, {'x'.join(map(str, model.domain.shape))}, {facts.get('splits')}",
-        "recognises" if classifies else "conditions": ", ".join(f"{name} ({kind})" for name, kind in classes.items()) or "none",
         "network": f"{_named(recipe, 'network')}, {sum(p.numel() for p in model.denoiser.parameters()):,} parameters",
-        "schedule": _named(recipe, "schedule") + ("" if classifies else f", predicts {_named(recipe, 'prediction')}"),
+        "schedule": _named(recipe, "schedule"),
+        **use,
         "trained": _trained(recipe, metadata),
-        "guides by" if classifies else "samples by": "unnoise sample RUN --classifier THIS --cond NAME=CLASS --scale 2"
-        if classifies
-        else f"{model.sampler}, {model.defaults.steps} steps, {model.times}, guidance {model.guidance or 'none'}",
         "weights": model.digest,
     }
     measured = run / "report.json"
