@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ from torch import Tensor
 
 from unnoise.denoiser import Denoiser
 from unnoise.guidance import Guided
-from unnoise.model import Model
+from unnoise.model import Model, load
 from unnoise.recipe import Recipe
 from unnoise.schedule import Discrete
-from unnoise.task.export import diffusers
+from unnoise.task.export import diffusers, export
 from unnoise.task.export.scheduler import PREDICTIONS, chain
 from unnoise.train import read_weights
 from unnoise.zoo import diffusers as names
@@ -123,3 +124,130 @@ def test_diffusers_samples_the_same_pictures(number: int, tmp_path: Path) -> Non
         read_weights(tmp_path / "unet" / diffusers.WEIGHTS)[0], json.loads((tmp_path / "unet" / "config.json").read_text())
     )
     assert all(torch.equal(value, network.state_dict()[name]) for name, value in back.state_dict().items())
+
+
+FEW = {"model": {"Defaults": {"steps": 4}}, "times": {"Trailing": {}}, "sampler": {"DPMpp2M": {}}}
+
+
+def code(folder: Path) -> str:
+    """The Python of a model card, for this folder."""
+    text = (folder / "README.md").read_text().replace("THIS_FOLDER", str(folder))
+    return "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+
+
+def test_a_model_told_a_class_keeps_it_and_its_null(tmp_path: Path) -> None:
+    pytest.importorskip("diffusers")
+    run = saved(make(FEW, (1, 8, 8), LABEL), tmp_path / "run")
+    export(run, tmp_path / "out", "diffusers")
+    ours = load(run).denoiser.network
+    config = json.loads((tmp_path / "out" / "unet" / "config.json").read_text())
+    assert config["num_class_embeds"] == 4 and config["_null_class"]
+    back = names.load(read_weights(tmp_path / "out" / "unet" / diffusers.WEIGHTS)[0], config)
+    assert all(torch.equal(value, ours.state_dict()[name]) for name, value in back.state_dict().items())
+    made: dict[str, Any] = {}
+    exec(code(tmp_path / "out").replace("torch.tensor([3])", "torch.tensor([1])"), made)  # the card's own loop
+    assert made["x"].shape == (1, 1, 8, 8) and made["x"].isfinite().all()
+
+
+def test_what_goes_out_comes_in_again(tmp_path: Path) -> None:
+    model = make(FEW, (1, 8, 8))
+    export(saved(model, tmp_path / "run"), tmp_path / "out", "diffusers")
+    back = Model.from_pretrained(tmp_path / "out")
+    ours = model.denoiser.network.state_dict()
+    assert all(torch.equal(value, ours[name]) for name, value in back.denoiser.network.state_dict().items())
+    assert (back.sample(2, seed=3, steps=4) - model.sample(2, seed=3, steps=4)).abs().max() <= 1e-5
+
+
+def test_a_transformer_goes_out(tmp_path: Path) -> None:
+    pytest.importorskip("diffusers")
+    net = {"DiT": {"width": 24, "depth": 2, "heads": 3, "features": "cos sin endpoint", "eps": [1e-6, 1e-5]}}
+    run = saved(make({**FEW, "network": net}, (1, 8, 8), LABEL), tmp_path / "run")
+    certificate = export(run, tmp_path / "out", "diffusers")
+    assert len(certificate.comparisons) == 4 and not (tmp_path / "out" / "model_index.json").exists()
+    made: dict[str, Any] = {}
+    exec(code(tmp_path / "out"), made)
+    assert made["x"].shape == (1, 1, 8, 8)
+
+
+def test_a_saved_model_is_loaded_anywhere(tmp_path: Path) -> None:
+    model = make(FEW, (1, 8, 8), LABEL)
+    model.recipe = Recipe.parse(model.recipe.dump().replace('root = ""', 'root = "/home/me/pictures"'))
+    model.save_pretrained(tmp_path / "out", license="mit")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "README.md", "certificate.json", "data.json", "recipe.toml", "weights.safetensors",
+    ]  # fmt: skip
+    assert not any(b"/home/me" in path.read_bytes() for path in (tmp_path / "out").iterdir())
+    (tmp_path / "out").rename(tmp_path / "elsewhere")
+    back = load(tmp_path / "elsewhere")
+    assert torch.equal(back.sample(2, seed=1), model.sample(2, seed=1))
+    exec(code(tmp_path / "elsewhere"), {})
+    told = json.loads((tmp_path / "elsewhere" / "certificate.json").read_text())
+    assert told["verdict"] == "equal" and told["comparisons"][0]["absolute"] == 0
+    with pytest.raises(ValueError, match="is not empty; name a new folder"):
+        model.save_pretrained(tmp_path / "elsewhere")
+
+
+@pytest.mark.slow
+def test_programs_answer_as_the_network(tmp_path: Path) -> None:
+    run = saved(make(FEW, (1, 8, 8), LABEL), tmp_path / "run")
+    given = {"x": torch.randn(3, 1, 8, 8), "level": torch.tensor([0.0, 500.0, 999.0]), "label": torch.tensor([0, 2, 3])}
+    ours = load(run).denoiser.network(given["x"], given["level"], {"label": given["label"]})
+    for form, tolerance in (("torch-export", 1e-5), ("onnx", 1e-4)):
+        certificate = export(run, tmp_path / form, form)
+        assert certificate.passed and all(one.tolerance == tolerance for one in certificate.comparisons)
+        made: dict[str, Any] = {name: value.numpy() if form == "onnx" else value for name, value in given.items()}
+        exec(code(tmp_path / form), made)  # the card's own call
+        assert (torch.as_tensor(made["output"]) - ours).abs().max() <= tolerance
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"times": {"LogSNR": {}}}, "times LogSNR.* export with --set times=Trailing"),
+    ({"sampler": {"Heun": {}}}, "sampler Heun.* is none that DDPMPipeline can run"),
+    ({"sampler": {"DDIM": {"raw": True}}, "model": {"Defaults": {"steps": 7}}}, "a number of steps that divides 1000"),
+    ({"schedule": {"Flow": {}}, "prediction": {"flow": {}}}, "prediction 'flow' on Flow.* is none of diffusers'"),
+    ({"schedule": {"VE": {}}, "prediction": {"v": {}}}, "prediction 'v' on VE"),
+    ({"level": {"log_snr": {}}}, "level 'log_snr': diffusers tells a network the entry of its table"),
+    ({"guidance": {"Clip": {"low": -2.0, "high": 2.0}}}, "can clip at 1 alone"),
+    ({"guidance": {"CFG": {"scale": 2.0}}}, "a pipeline of diffusers clips at most"),
+    ({"network": {"UNet": {**NET, "groups": 0, "width": 32}}}, "several groups"),
+    ({"network": {"UNet": {**NET, "variance": True}}}, "of a network that learned a variance diffusers runs Ancestral"),
+    ({"network": {"UNet": {**NET, "multipliers": [2, 2]}}}, "the first of the multipliers is 1"),
+    ({"network": {"MLP": {}}}, "network MLP has no counterpart in diffusers"),
+    ({"network": {"UNet": {**NET, "multipliers": [1, 1, 1, 1, 1]}}}, "takes multiples of 16"),
+    ({"sampler": {"Ancestral": {"variance": "large"}}}, "adds noise to the picture where its last entry is not 0"),
+]
+
+
+@pytest.mark.parametrize(("change", "line"), REFUSED, ids=[line[:20] for _, line in REFUSED])
+def test_what_stock_classes_cannot_say_is_refused_by_name(change: dict[str, Any], line: str, tmp_path: Path) -> None:
+    model = make({**FEW, **change}, (1, 8, 8))
+    with pytest.raises(ValueError, match=line) as error:
+        diffusers.write(model, tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_condition_is_fixed_as_a_whole_or_not(tmp_path: Path) -> None:
+    model = make(FEW, (1, 8, 8), LABEL | {"kind": LABEL["label"]})
+    with pytest.raises(ValueError, match=r"fixes label but not kind: fix all \(NAME=none is the null\) or none"):
+        diffusers.write(model, tmp_path, {"label": "dog"})
+    with pytest.raises(ValueError, match="one condition of classes at most"):
+        diffusers.write(model, tmp_path)
+    diffusers.write(model, tmp_path, {"label": "dog", "kind": None})
+    assert (
+        theirs(tmp_path, 4, 0) - ours(model, diffusers.network_of(model, {"label": "dog", "kind": None}), 0)
+    ).abs().max() <= 1e-4
+
+
+def test_a_proof_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = saved(make(FEW, (1, 8, 8)), tmp_path / "run")
+    from unnoise.task.export import proof
+
+    monkeypatch.setattr(proof, "answers", lambda *given: torch.rand(3))
+    with pytest.raises(ValueError, match=r"do not agree: .*nothing was written"):
+        export(run, tmp_path / "out", "diffusers")
+    for form, line in (("gguf", "expected one of unnoise"), ("onnx", "--cond fixes conditions for diffusers")):
+        with pytest.raises(ValueError, match=line):
+            export(run, tmp_path / "out", form, cond={"label": 1} if form == "onnx" else None)
+    with pytest.raises(ValueError, match=r"--set schedule\.VP=1: an export changes"):
+        export(run, tmp_path / "out", "diffusers", overrides=["schedule.VP=1"])
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
