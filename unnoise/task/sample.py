@@ -151,6 +151,8 @@ def reproduce(file: Path, run: Path | None = None, out: Path | None = None) -> t
         ValueError: If the file carries no recipe, or no run has its weights.
     """
     recipe = read(file)
+    if "edit" in recipe:
+        raise ValueError(f"{file} was made of another picture; repeat `unnoise edit` on that (its SHA-256 is in the metadata)")
     run = run or _find(recipe["weights"], file)
     order = Order(
         seeds=recipe.get("seeds", [recipe.get("seed")]),

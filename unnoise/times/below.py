@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ from unnoise.schedule import Schedule
 from unnoise.times.base import Given, Times
 from unnoise.times.spaced import LogSNR
 
-MOST = 64  # times as many as are asked for, of which most lie above the start
+MOST = 32  # times as many as are asked for, of which most lie above the start
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,11 @@ class Below(Times):
         start = float(schedule.time(-2 * angle.tan().log())) if self.strength < 1 else 1.0
         if start <= schedule.t_min:
             raise ValueError(f"strength {self.strength:g} is less noise than {schedule!r} has at its least")
-        for m in range(n, MOST * n + 1):
-            rule = self.times(schedule, m)
-            if len(below := [t for t in rule if t < start]) >= n - 1:
-                return Given((start, *below[len(below) - n + 1 :]), rule.final)
-        raise ValueError(f"{self.times!r} has fewer than {n} times below strength {self.strength:g}; take fewer steps")
+
+        def below(m: int) -> list[float]:
+            return [t for t in self.times(schedule, m) if t < start]
+
+        if len(below(MOST * n)) < n - 1:
+            raise ValueError(f"{self.times!r} has fewer than {n} times below strength {self.strength:g}; take fewer steps")
+        m = bisect.bisect_left(range(n, MOST * n), n - 1, key=lambda m: len(below(m))) + n
+        return Given((start, *below(m)[-(n - 1) :][: n - 1]), self.times(schedule, m).final)

@@ -160,7 +160,7 @@ def time_laws(quick: bool) -> Cells:
 
 
 # Rules that by their own description leave the noisiest level out, and those whose last time is not the cleanest.
-BEGINS_LATER, ENDS_EARLIER = ("Leading", "Strided", "Listed"), ("Trailing", "Leading", "Listed", "Linspace")
+BEGINS_LATER, ENDS_EARLIER = ("Leading", "Strided", "Listed", "Below"), ("Trailing", "Leading", "Listed", "Linspace")
 
 
 def _grid_faults(schedule: Schedule, rule: Times, n: int) -> float:

@@ -1,0 +1,233 @@
+"""Editing: masks to the byte, sizes and modes of the input, tasks, metadata, and one line for what cannot be."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from unnoise.denoiser.tiled import Tiled, starts
+from unnoise.metric.pixels import psnr, ssim
+from unnoise.model import Model
+from unnoise.recipe import Recipe
+from unnoise.task.edit import Wish, edit, jobs
+from unnoise.task.edit.methods import members, method
+from unnoise.task.edit.picture import blended
+from unnoise.task.sample import KEY, Order, reproduce
+from unnoise.task.train import build
+
+TINY = ["network.UNet.width=8", "network.UNet.heads=1", "model.Defaults.batch=8"]
+QUICK = Order([0], overrides=["model.Defaults.steps=4"])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model of 8 x 8 grey pictures with random weights."""
+    model = build(Recipe.read("digits", TINY), seed=1)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in model.denoiser.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
+    folder = tmp_path_factory.mktemp("run")
+    model.save(folder)
+    return folder
+
+
+def picture(path: Path, size: tuple[int, int] = (8, 8), mode: str = "L", seed: int = 0, deep: bool = False) -> Path:
+    draw = np.random.default_rng(seed)
+    if deep:
+        Image.fromarray(draw.integers(0, 65536, size[::-1], dtype=np.uint16)).save(path)
+        return path
+    channels = {"L": (), "RGB": (3,), "RGBA": (4,), "LA": (2,)}[mode]
+    Image.fromarray(draw.integers(0, 256, (*size[::-1], *channels), dtype=np.uint8), mode).save(path)
+    return path
+
+
+def levels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+def done(run: Path, files: Sequence[Path], out: Path, task: str, value: Any = None, **more: Any) -> list[Path]:
+    order = more.pop("order", QUICK)
+    return [p for one in edit(run, files, Wish(task, value, n=more.pop("n", 1), **more), order, out) for p in one.paths]
+
+
+def test_kept_pixels_are_kept_to_the_byte(run: Path, tmp_path: Path) -> None:
+    """The one statement of polarity: white is repainted, black kept; on masks of every kind, and what is between is mixed."""
+    draw, file = np.random.default_rng(0), picture(tmp_path / "in.png")
+    own = levels(file)
+    for i in range(12):
+        kind, white = i % 6, np.zeros((8, 8), np.uint8)
+        if kind == 1:
+            white[:] = 255
+        elif kind == 2:
+            white[2:6, 3:7] = 255
+        elif kind == 3:
+            white[:] = 255 * (draw.random((8, 8)) < 0.5)
+        elif kind >= 4:
+            white[:] = draw.integers(0, 256, (8, 8)) * (draw.random((8, 8)) < 0.5)
+        Image.fromarray(white).save(tmp_path / "mask.png")
+        (path,) = done(run, [file], tmp_path / "out", "inpaint", tmp_path / "mask.png", method="Replacement")
+        made = levels(path)
+        assert made.dtype == own.dtype and np.array_equal(made[white == 0], own[white == 0])
+        assert white.max() < 255 or (made != own)[white == 255].mean() > 0.5
+
+
+def test_a_hundred_masks_keep_what_is_black() -> None:
+    draw = np.random.default_rng(1)
+    for i in range(100):
+        depth = (np.uint8, np.uint16)[i % 2]
+        top, size = np.iinfo(depth).max, (int(draw.integers(1, 40)), int(draw.integers(1, 40)))
+        made, own = (draw.integers(0, top + 1, (3, *size)).astype(depth) for _ in range(2))
+        kind = i % 5
+        soft = draw.random(size) * (draw.random(size) < 0.5)
+        repaint = {0: np.zeros(size), 1: np.ones(size), 2: (soft > 0).astype(float), 3: soft, 4: soft * 1e-3}[kind]
+        mixed = blended(made, own, repaint)
+        black, white = np.broadcast_to(repaint == 0, mixed.shape), np.broadcast_to(repaint == 1, mixed.shape)
+        assert mixed.dtype == depth and np.array_equal(mixed[black], own[black]) and np.array_equal(mixed[white], made[white])
+        low, high = np.minimum(made, own), np.maximum(made, own)
+        assert (mixed >= low).all() and (mixed <= high).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "mode", "deep"),
+    [((8, 8), "L", False), ((8, 8), "RGB", False), ((13, 10), "RGBA", False), ((5, 9), "LA", False), ((20, 8), "L", True)],
+)
+def test_mode_and_size_are_those_of_the_input(run: Path, tmp_path: Path, size: tuple[int, int], mode: str, deep: bool) -> None:
+    """Also where they are not the model's: larger pictures are done in tiles, smaller ones on a larger canvas."""
+    file, half = picture(tmp_path / "in.png", size, mode, deep=deep), np.zeros(size[::-1], np.uint8)
+    half[: size[1] // 2] = 255
+    Image.fromarray(half).save(tmp_path / "mask.png")
+    for task, value in (("inpaint", tmp_path / "mask.png"), ("denoise", None), ("vary", 0.4)):
+        (path,) = done(run, [file], tmp_path / task, task, value)
+        made, own = Image.open(path), Image.open(file)
+        assert made.size == own.size
+        assert made.mode == ("RGBA" if mode == "LA" else own.mode)
+        if task == "inpaint" and mode != "LA":
+            assert np.array_equal(np.asarray(made)[half == 0], np.asarray(own)[half == 0])
+        assert mode != "RGBA" or task == "inpaint" or np.array_equal(np.asarray(made)[..., 3], np.asarray(own)[..., 3])
+
+
+def test_outpainting_and_enlarging_change_the_size(run: Path, tmp_path: Path) -> None:
+    file = picture(tmp_path / "in.png", (6, 4))
+    (wide,) = done(run, [file], tmp_path / "a", "outpaint", [3, 1, 2, 5])
+    made = levels(wide)
+    assert made.shape == (10, 11) and np.array_equal(made[1:5, 3:9], levels(file))
+    (large,) = done(run, [file], tmp_path / "b", "upscale", 3)
+    assert levels(large).shape == (12, 18)
+
+
+@pytest.mark.parametrize(
+    "damage", ["deblur:gaussian:1", "deblur:motion:3:20", "deblur:KERNEL", "jpeg:30", "quantize:4", "clip:-0.5:0.5"]
+)
+def test_damages(run: Path, tmp_path: Path, damage: str) -> None:
+    kernel = np.zeros((3, 3), np.uint8)
+    kernel[1] = 255
+    Image.fromarray(kernel).save(tmp_path / "kernel.png")
+    text = damage.replace("KERNEL", str(tmp_path / "kernel.png"))
+    (path,) = done(run, [picture(tmp_path / "in.png")], tmp_path / "out", "restore", text)
+    assert levels(path).shape == (8, 8)
+
+
+@pytest.mark.parametrize("name", sorted(members()))
+def test_every_method_inpaints(run: Path, tmp_path: Path, name: str) -> None:
+    Image.fromarray(np.tri(8, dtype=np.uint8) * 255).save(tmp_path / "mask.png")
+    more: dict[str, Any] = {"noise": 30.0, "order": Order([0], overrides=["model.Defaults.steps=12"])}
+    (path,) = done(run, [picture(tmp_path / "in.png")], tmp_path / "out", "inpaint", tmp_path / "mask.png", method=name, **more)
+    assert levels(path).shape == (8, 8)
+
+
+def test_results_have_seeds_metadata_and_one_sheet(run: Path, tmp_path: Path) -> None:
+    files = [picture(tmp_path / f"{name}.png", seed=i) for i, name in enumerate("ab")]
+    reference = tmp_path / "a.png"
+    wish = Wish("denoise", n=3, reference=reference, noise=20.0)
+    (first, second) = edit(run, files, wish, QUICK, tmp_path / "out")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        *(f"{x}-{k}.png" for x in "ab" for k in range(3)),
+        "sheet.png",
+    ]
+    told = [json.loads(Image.open(path).text[KEY]) for path in first.paths]
+    assert [one["seed"] for one in told] == [0, 1, 2]
+    assert (
+        told[0]["edit"]["task"] == "denoise" and told[0]["edit"]["noise"] == pytest.approx(20) and len(told[0]["weights"]) == 64
+    )
+    with pytest.raises(ValueError, match="unnoise edit"):
+        reproduce(first.paths[0])
+    assert first.noise == pytest.approx(20) and set(first.scores) == {"baseline", "mean", "sample"}
+    assert first.scores["baseline"][0] > 60 > second.scores["baseline"][0]
+    again = edit(run, files[1:], wish, Order([1], overrides=QUICK.overrides), tmp_path / "again")
+    assert np.array_equal(levels(again[0].paths[0]), levels(second.paths[1])), "seed 1 is seed 1"
+
+
+@pytest.mark.parametrize(
+    ("task", "value", "more", "said"),
+    [
+        ("inpaint", "small", {}, "expected the same"),
+        ("inpaint", "nowhere.png", {}, "nowhere.png"),
+        ("outpaint", [1, 2, 3], {}, "four margins"),
+        ("outpaint", [0, 0, 0, 0], {}, "four margins"),
+        ("upscale", 1, {}, "whole number"),
+        ("colorize", None, {}, "channels"),
+        ("restore", "deblur", {}, "expected deblur"),
+        ("restore", "jpeg:0", {}, "quality"),
+        ("vary", 1.5, {}, "strength"),
+        ("vary", 0.5, {"method": "DPS"}, "no other method"),
+        ("denoise", None, {"method": "PiGMD"}, "did you mean PiGDM"),
+        ("denoise", None, {"method": "PiGDM:spred=1"}, "expected options"),
+        ("denoise", None, {"method": "PiGDM:spread=a"}, "no number"),
+        ("denoise", None, {"reference": "small"}, "the result has"),
+        ("sharpen", None, {}, "expected one of"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(
+    run: Path, tmp_path: Path, task: str, value: Any, more: dict[str, Any], said: str
+) -> None:
+    small = picture(tmp_path / "small.png", (5, 5))
+    value = small if value == "small" else value
+    more = {key: small if text == "small" else text for key, text in more.items()}
+    with pytest.raises(ValueError, match=said) as caught:
+        done(run, [picture(tmp_path / "in.png")], tmp_path / "out", task, value, **more)
+    assert "\n" not in str(caught.value)
+
+
+def test_tiles_of_an_independent_denoiser_are_the_whole() -> None:
+    """Where each pixel is denoised alone, tiles change nothing; and they cover every side."""
+
+    class Alone:
+        schedule, conds = Model, {}  # type: ignore[var-annotated]
+
+        def answer(self, x_t: torch.Tensor, t: float, cond: Any = None) -> Any:
+            from unnoise.denoiser import Answer
+
+            assert x_t.shape[-2:] == (8, 8)
+            return Answer(x_t.tanh())
+
+    x = torch.randn(2, 1, 19, 8)
+    answer = Tiled(Alone(), (8, 8)).answer(x, 0.5)  # type: ignore[arg-type]
+    torch.testing.assert_close(answer.x0, x.tanh())
+    assert answer.nfe == len(starts(19, 8, 0.5)) == 4
+    for side in range(8, 60):
+        places = starts(side, 8, 0.25)
+        assert places[0] == 0 and places[-1] == side - 8
+        assert all(b - a <= 6 for a, b in itertools.pairwise(places))
+
+
+def test_methods_take_options() -> None:
+    measured = jobs.Measurement(jobs.Identity(), torch.zeros(1, 1, 8, 8), 0.1)
+    chosen = method("repaint:jump=3,resamplings=2", measured).sampler
+    assert (chosen.jump, chosen.resamplings) == (3, 2)  # type: ignore[attr-defined]
+
+
+def test_nearness() -> None:
+    x = torch.rand(1, 3, 16, 16) * 2 - 1
+    assert psnr(x, x) == float("inf") and ssim(x, x) == pytest.approx(1)
+    assert psnr(x, x + 0.2) == pytest.approx(20.0, abs=1e-4)
+    assert 0.3 < ssim(x, x + 0.3 * torch.randn_like(x)) < 0.98
+    assert ssim(x[..., :5, :7], x[..., :5, :7].flip(-1)) < 0.9

@@ -1,0 +1,61 @@
+"""`unnoise edit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from unnoise.cli.app import Device, Precision, Run, Seed, Set, Threads, app, conditions, integers
+
+
+@app.command()
+def edit(
+    run: Run,
+    files: Annotated[list[Path], typer.Argument(metavar="IN...", help="pictures")],
+    inpaint: Annotated[Path | None, typer.Option(metavar="MASK", help="white in the mask is repainted, black kept")] = None,
+    outpaint: Annotated[str | None, typer.Option(metavar="L,T,R,B", help="paint margins of so many pixels")] = None,
+    upscale: Annotated[int | None, typer.Option(metavar="FACTOR", help="so many times as large")] = None,
+    restore: Annotated[str | None, typer.Option(metavar="DAMAGE", help="deblur:gaussian:2, jpeg:30, ...")] = None,
+    colorize: Annotated[bool, typer.Option("--colorize", help="colour a grey picture")] = False,
+    denoise: Annotated[bool, typer.Option("--denoise", help="remove noise")] = False,
+    vary: Annotated[float | None, typer.Option(metavar="STRENGTH", help="others like it: 0 the same, 1 anything")] = None,
+    n: Annotated[int, typer.Option("-n", help="results for each picture")] = 4,
+    method: Annotated[str, typer.Option(metavar="NAME[:KEY=VALUE,...]", help="PiGDM, MMPS, DDRM, RePaint, ...")] = "",
+    steps: Annotated[int | None, typer.Option(help="times in the walk; 50 if not given")] = None,
+    noise: Annotated[float | None, typer.Option(help="of the input: its std in levels of 255; estimated if not given")] = None,
+    cond: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="a condition; repeatable")] = [],  # noqa: B006
+    reference: Annotated[Path | None, typer.Option(help="what should come out: a picture, or a folder of them")] = None,
+    out: Annotated[Path | None, typer.Option(help="where the files go; RUN/edited if not given")] = None,
+    set_: Set = [],  # noqa: B006
+    device: Device = "auto",
+    precision: Precision = "fp32",
+    threads: Threads = None,
+    seed: Seed = 0,
+) -> None:
+    """Inpaint, enlarge, restore, colour or vary pictures: NAME-0.png ... for each, and sheet.png."""
+    from unnoise.cli.progress import bar
+    from unnoise.task import edit as task
+    from unnoise.task.sample import Order
+
+    wanted: dict[str, Any] = {
+        "inpaint": inpaint, "outpaint": outpaint and integers("--outpaint", outpaint), "upscale": upscale, "restore": restore,
+        "colorize": colorize or None, "denoise": denoise or None, "vary": vary,
+    }  # fmt: skip
+    given = [name for name, value in wanted.items() if value is not None]
+    if len(given) != 1:
+        raise ValueError(f"one task is expected of {', '.join('--' + name for name in wanted)}, given {len(given)}")
+    if n < 1 or (noise is not None and not noise >= 0):
+        raise ValueError(f"-n {n} --noise {noise}: expected at least one result, and a noise of at least 0")
+    changes = [*set_, *([f"model.Defaults.steps={steps}"] if steps is not None else [])]
+    wish = task.Wish(given[0], wanted[given[0]], method, noise, n, reference)
+    order = Order([seed], conditions(cond), changes, device, precision, threads)
+    folder = out or run / "edited"
+    with bar("editing", "pictures") as progress:
+        done = task.edit(run, files, wish, order, folder, progress)
+    for one in done:
+        scores = "".join(f"; {name} {dB:.2f} dB, SSIM {s:.3f}" for name, (dB, s) in one.scores.items())
+        known = "" if one.noise is None else f" (noise {one.noise:.2f} of 255)"
+        print(f"{one.paths[0].name} .. {one.paths[-1].name}{known}{scores}")
+    print(f"all of them on {folder / 'sheet.png'}")

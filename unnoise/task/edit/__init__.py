@@ -1,0 +1,225 @@
+"""Editing: what a model of pictures makes of pictures that are damaged, small, grey, cut off, or wanted otherwise."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unnoise.domain.base import from_levels
+from unnoise.domain.pictures import Pictures
+from unnoise.metric.pixels import psnr, ssim
+from unnoise.model import Model
+from unnoise.operator import Identity, noise_std
+from unnoise.sampler import SDEdit
+from unnoise.task.edit import jobs
+from unnoise.task.edit.jobs import Job
+from unnoise.task.edit.methods import Method, default, method
+from unnoise.task.edit.picture import Picture, blended, mask, pixels, read, save
+from unnoise.task.edit.sheet import mean, sheet, uncertainty
+from unnoise.task.edit.walks import draw, latent
+from unnoise.task.sample import KEY, Order, describe, prepared
+from unnoise.times import Auto, Below
+
+__all__ = ["Edited", "Job", "Wish", "edit"]
+
+STEPS = 50  # of a walk, unless told
+TASKS = ("inpaint", "outpaint", "upscale", "restore", "colorize", "denoise", "vary")
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """What is asked for: one of the tasks, and how.
+
+    Args:
+        task: "inpaint", "outpaint", "upscale", "restore", "colorize", "denoise" or "vary".
+        value: The mask's path, four margins, the factor, the damage (see `jobs.damage`) or the strength; None for the others.
+        method: By name, with options ("RePaint:jump=5"); "" for the task's own.
+        noise: Its standard deviation in levels of 255; None: estimated for "denoise" and "restore" of a blur,
+            else that of rounding.
+        n: Results for each picture.
+        reference: What the results should be, for their error: a file, or a folder of files of the inputs' names.
+    """
+
+    task: str
+    value: Any = None
+    method: str = ""
+    noise: float | None = None
+    n: int = 4
+    reference: Path | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Edited:
+    """What was made of one picture.
+
+    Attributes:
+        paths: The results.
+        noise: The standard deviation that was assumed, in levels of 255; None where none was.
+        scores: {"baseline" | "mean" | "sample": (PSNR in dB, SSIM)}, where there was a reference.
+    """
+
+    paths: list[Path]
+    noise: float | None
+    scores: Mapping[str, tuple[float, float]]
+
+
+def edit(
+    run: Path,
+    files: Sequence[Path],
+    wish: Wish,
+    order: Order,
+    out: Path,
+    progress: Callable[[int, int], object] | None = None,
+) -> list[Edited]:
+    """Writes `<name>-<k>.png` for each file and k = 0 .. n - 1, and `sheet.png` for all, into `out`.
+
+    Args:
+        run: Of a model of pictures.
+        files: Pictures.
+        wish: What to do.
+        order: Its first seed is that of k = 0; conditions (null if not given), overrides, device, precision, threads.
+        out: A folder.
+        progress: Told the pictures done and those there are.
+
+    Raises:
+        ValueError: For what the task, the model or a file cannot do.
+    """
+    if not files:
+        raise ValueError("which pictures? expected one file at least")
+    model, threads = prepared(run, order)
+    if not isinstance(model.domain, Pictures):
+        raise ValueError(f"{run} is a model of {type(model.domain).__name__}; editing takes a model of pictures")
+    if not any(text.startswith("model.Defaults.steps") for text in order.overrides):
+        model.defaults = dataclasses.replace(model.defaults, steps=STEPS)
+    model.defaults = dataclasses.replace(model.defaults, batch=min(model.defaults.batch, wish.n))
+    seeds = [order.seeds[0] + k for k in range(wish.n)]
+    done, rows = [], []
+    for i, file in enumerate(files):
+        if progress:
+            progress(i, len(files))
+        job = _job(read(file, model.domain), model.domain, wish)
+        x, chosen = _samples(model, job, wish, seeds, order.cond or {})
+        levels = _levels(x, job)
+        reference = None if wish.reference is None else _reference(wish.reference, file, job, model.domain)
+        about = _about(model, file, wish, job, chosen, order.cond or {}, threads)
+        texts = [{KEY: json.dumps({**about, "seed": seed})} for seed in seeds]
+        made = [save(levels[k], job.picture.mode, out / f"{file.stem}-{k}", texts[k]) for k in range(wish.n)]
+        shown = torch.cat([from_levels(one[None], (0, _top(job.picture))) for one in levels])[
+            :, : 3 if levels.shape[1] > 1 else 1
+        ]
+        scores = {} if reference is None else _scores(job, shown, reference)
+        done.append(Edited(made, job.measured.std * 127.5 if job.measured else None, scores))
+        rows.append(_row(job, shown, reference))
+    sheet(rows).save(out / "sheet.png")
+    return done
+
+
+def _job(picture: Picture, domain: Pictures, wish: Wish) -> Job:
+    """The job of one picture."""
+    rounding = jobs.rounding(picture)
+    std = rounding if wish.noise is None else wish.noise / 127.5
+    match wish.task:
+        case "inpaint":
+            return jobs.inpaint(picture, domain, mask(Path(wish.value), picture.size), std)
+        case "outpaint":
+            return jobs.outpaint(picture, domain, wish.value, std)
+        case "upscale":
+            return jobs.upscale(picture, domain, wish.value, std)
+        case "colorize":
+            return jobs.colorize(picture, domain, std)
+        case "vary":
+            return jobs.vary(picture, domain)
+        case "denoise" | "restore":
+            operator = Identity() if wish.task == "denoise" else jobs.damage(wish.value)
+            if wish.noise is None and operator.linear:
+                std = max(noise_std(picture.x), rounding)
+            return jobs.restore(picture, domain, operator, std)
+    raise ValueError(f"task {wish.task!r}: expected one of {', '.join(TASKS)}")
+
+
+def _samples(model: Model, job: Job, wish: Wish, seeds: Sequence[int], cond: Mapping[str, Any]) -> tuple[Tensor, str]:
+    """Samples of the result, and the method by name."""
+    times = Auto()
+    if job.measured is None:
+        if wish.method:
+            raise ValueError(f"--method {wish.method}: variations begin at the picture (SDEdit) and take no other method")
+        z = model.codec.encode(_widened(job.picture.x, job.canvas).to(model.device))
+        return draw(model, job, SDEdit(z), None, Below(wish.value, times), seeds, cond), f"SDEdit:strength={wish.value:g}"
+    if job.repaint is not None and not job.repaint.any():  # nothing to paint
+        return job.picture.x.expand(len(seeds), -1, -1, -1), "none"
+    measured = latent(job.measured, model)
+    chosen: Method = method(wish.method or default(measured), measured)
+    return draw(model, job, chosen.sampler, chosen.rule, times, seeds, cond), chosen.name
+
+
+def _levels(x: Tensor, job: Job) -> np.ndarray:
+    """Samples as the picture's own pixels, (n, C, H, W); what is kept is kept to the byte, and so is alpha."""
+    made, own = pixels(x, job.picture), job.picture.pixels
+    if job.repaint is not None:
+        return np.stack([blended(one, own, job.repaint) for one in made])
+    if job.picture.mode == "rgba" and own[-1].any():
+        made[:, -1] = own[-1]
+    return made
+
+
+def _reference(path: Path, file: Path, job: Job, domain: Pictures) -> Tensor:
+    """What the result should be, as the sheet shows results."""
+    found = read(path / file.name if path.is_dir() else path, domain)
+    if found.size != job.picture.size:
+        raise ValueError(
+            f"{path}: {found.size[1]} x {found.size[0]} pixels; the result has {job.picture.size[1]} x {job.picture.size[0]}"
+        )
+    return found.x if job.picture.mode == "grey" or found.x.shape[1] > 1 else found.x.expand(-1, 3, -1, -1)
+
+
+def _scores(job: Job, shown: Tensor, reference: Tensor) -> dict[str, tuple[float, float]]:
+    baseline = job.baseline.expand_as(reference) if job.baseline.shape[1] < reference.shape[1] else job.baseline
+    single = [(psnr(one[None], reference), ssim(one[None], reference)) for one in shown]
+    average = tuple(sum(values) / len(single) for values in zip(*single, strict=True))
+    means = mean(shown)
+    return {
+        "baseline": (psnr(baseline, reference), ssim(baseline, reference)),
+        "mean": (psnr(means, reference), ssim(means, reference)),
+        "sample": (average[0], average[1]),
+    }
+
+
+def _row(job: Job, shown: Tensor, reference: Tensor | None) -> dict[str, Tensor]:
+    row = {"input": job.shown, "baseline": job.baseline, "mean": mean(shown), "samples": shown, "uncertainty": uncertainty(shown)}
+    return row if reference is None else {**row, "reference": reference}
+
+
+def _about(model: Model, file: Path, wish: Wish, job: Job, chosen: str, cond: Mapping[str, Any], threads: int) -> dict[str, Any]:
+    """All that makes the results what they are, but the seed."""
+    about = {name: told for name, told in describe(model, 0, {}, threads).items() if name not in ("sampler", "times")}
+    about["cond"] = dict(cond)
+    value = str(wish.value) if isinstance(wish.value, Path) else wish.value
+    about["edit"] = {
+        "task": wish.task,
+        "value": value,
+        "method": chosen,
+        "noise": None if job.measured is None else job.measured.std * 127.5,
+        "input": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "n": wish.n,
+    }
+    if wish.task == "inpaint":
+        about["edit"]["mask"] = hashlib.sha256(Path(wish.value).read_bytes()).hexdigest()
+    return about
+
+
+def _widened(x: Tensor, canvas: tuple[int, int]) -> Tensor:
+    """The picture on its canvas, its last row and column repeated."""
+    beyond = (0, canvas[1] - x.shape[-1], 0, canvas[0] - x.shape[-2])
+    return torch.nn.functional.pad(x, beyond, mode="replicate") if any(beyond) else x
+
+
+def _top(picture: Picture) -> float:
+    return float(np.iinfo(picture.pixels.dtype).max)
