@@ -11,7 +11,7 @@ from unnoise.sampler import DDIM
     ("change", "said"),
     [
         ("sampler.DDIM.etaa=1", "[sampler.DDIM]: no option 'etaa'; did you mean 'eta'?"),
-        ("sampler=DDMI", "no 'DDMI'; did you mean 'DDIM'?"),
+        ("sampler=DDIMM", "no 'DDIMM'; did you mean 'DDIM'?"),
         ("samplr=DDIM", "did you mean 'sampler'?"),
         ("train.Trainer.steps=many", "steps = 'many'"),
         ("train.Trainer.steps=2.5", "steps = 2.5"),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,22 +18,18 @@ from unnoise.condition import Conditions, unknown_condition
 from unnoise.condition import rows as of_rows
 from unnoise.denoiser import Denoise, Denoiser, Recogniser
 from unnoise.domain import Domain
-from unnoise.engine import attach, exported
 from unnoise.guidance import Borrowing, Guidance, Guided
-from unnoise.recipe import Recipe, RecipeError
+from unnoise.model import parts
+from unnoise.recipe import Recipe
 from unnoise.sampler import Ancestral, Fitted, Moment, Sampler, prior
 from unnoise.tensor import Rng
 from unnoise.times import Times
-from unnoise.train import read_weights, write_weights
-from unnoise.train.weights import assign
-from unnoise.zoo.empty import Making, check_sizes, fill, made, unfilled
+from unnoise.train import write_weights
+from unnoise.zoo.empty import Making
 from unnoise.zoo.parts import Parts
-from unnoise.zoo.read import json_file, readable, text_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-__all__ = ["Defaults", "Model", "load"]
 
 Value = Any  # of a condition: one for all samples (a class by name or number, a number, a vector), or one for each
 FILES = ("recipe.toml", "data.json", "weights.safetensors")
@@ -82,7 +77,8 @@ class Model:
         domain: Domain = recipe.build("domain")
         self.domain = domain if facts is None else domain.with_facts(facts)
         self.codec: Codec = recipe.build("codec")
-        self.denoiser: Denoiser = (_recogniser if recipe.classifies else _denoiser)(recipe, self.domain, self.codec, network)
+        build: Any = parts.recogniser if recipe.classifies else parts.denoiser
+        self.denoiser: Denoiser = build(recipe, self.domain, self.codec, network)
         self.sampler: Sampler = recipe.build("sampler")
         self.times: Times = recipe.build("times")
         self.guidance: list[Guidance] = recipe.build_all("guidance")
@@ -119,16 +115,18 @@ class Model:
 
         path = sources.find(source, revision=revision, offline=offline, pickles=pickles)
         if (path / FILES[0]).is_file():
+            from unnoise.model.read import load
+
             return load(path, device=device)
         return cls.assembled(sources.parts(path, preset, pickles)).to(device)
 
     @classmethod
-    def assembled(cls, parts: Parts) -> Model:
+    def assembled(cls, imported: Parts) -> Model:
         """The model of imported parts."""
-        recipe = Recipe(parts.sections, foreign=())
+        recipe = Recipe(imported.sections, foreign=())
         recipe.check()
-        model = cls(recipe, parts.facts, parts.network)
-        model.notes = parts.differs
+        model = cls(recipe, imported.facts, imported.network)
+        model.notes = imported.differs
         model.denoiser.eval().requires_grad_(False)
         return model
 
@@ -237,6 +235,8 @@ class Model:
 
     def lender(self, run: str) -> Model:
         """The model of another run, whose network a rule of guidance asks; read once."""
+        from unnoise.model.read import load
+
         if run not in self.lenders:
             other = load(run, device=self.device)
             shape, expected = (m.codec.shape(m.domain.shape) for m in (other, self))
@@ -298,96 +298,7 @@ class Model:
         return torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
 
 
-def load(
-    run: Path | str,
-    *,
-    device: torch.device | str = "cpu",
-    overrides: Sequence[str] = (),
-    allow: Collection[str] = (),
-    engine: str = "eager",
-) -> Model:
-    """The model of a run folder, which needs nothing but itself: moved or copied it still works, without its data.
-
-    Args:
-        run: The folder.
-        device: Where the model is put.
-        overrides: "section.Name.key=value" changes of how it is sampled.
-        allow: Names of code from outside the package ("module:Name") that the recipe may run.
-        engine: What runs the network: "eager" (torch), or "onnx" (ONNX Runtime: no gradients; its file is made at first).
-
-    Raises:
-        ValueError: If this is not a run, a file of it is damaged, or the engine cannot run here.
-    """
-    folder = Path(run)
-    if engine == "onnx" and exported(folder):
-        return _of_export(folder, device, overrides)
-    if missing := [name for name in FILES if not (folder / name).is_file()]:
-        what = "has no weights yet" if missing == [FILES[2]] else f"is no run folder (no {missing[0]})"
-        raise ValueError(f"{run} {what}; expected the folder that `unnoise train` wrote")
-    with readable(folder / FILES[0]):
-        recipe = Recipe.parse(text_file(folder / FILES[0]), overrides, foreign=allow, name=str(folder / FILES[0]))
-    check_sizes(recipe.sections)
-    _check_runs(recipe, overrides, folder)
-    facts = json_file(folder / FILES[1])
-    weights, _ = read_weights(folder / FILES[2])
-    with readable(folder):
-        model = Model(recipe, facts, Making(len(weights)))
-    fill(model.denoiser, weights, str(folder / FILES[2]))
-    if unfilled(model.denoiser):  # a network that keeps something beside its weights
-        model = Model(recipe, facts)
-        assign(model.denoiser, weights, str(folder / FILES[2]))
-    with open(folder / FILES[2], "rb") as file:
-        model.digest = hashlib.file_digest(file, "sha256").hexdigest()
-    model.denoiser.eval().requires_grad_(False)
-    if engine != "eager":
-        attach(model.denoiser, engine, folder, model.digest, device)
-    return model.to(device)
-
-
-def _of_export(folder: Path, device: torch.device | str, overrides: Sequence[str]) -> Model:
-    """The model of a folder with an ONNX file in place of weights."""
-    recipe = Recipe.parse((folder / FILES[0]).read_text("utf-8"), overrides, foreign=(), name=str(folder / FILES[0]))
-    model = Model(recipe, json.loads((folder / FILES[1]).read_text("utf-8")))
-    model.digest = attach(model.denoiser, "onnx", folder, "", device)
-    return model
-
-
 def _batches(n: int, size: int) -> Iterator[list[int]]:
     """Rows 0 .. n - 1 in batches of just this size; the last is filled up with its last row."""
     for first in range(0, n, size):
         yield [min(first + i, n - 1) for i in range(size)]
-
-
-def _denoiser(recipe: Recipe, domain: Domain, codec: Codec, network: nn.Module | Making | None) -> Denoiser:
-    network = made(network, lambda: recipe.build("network", shape=codec.shape(domain.shape), conds=domain.conds))
-    schedule = recipe.build("schedule")
-    predict, level = recipe.build("prediction", schedule=schedule), recipe.build("level")
-    try:
-        return Denoiser(network, schedule, predict, level, domain.project)
-    except ValueError as error:
-        raise RecipeError(str(error)) from error
-
-
-def _recogniser(recipe: Recipe, domain: Domain, codec: Codec, network: nn.Module | Making | None) -> Any:
-    """Of the first condition of the data that has classes."""
-    classes = {name: condition for name, condition in domain.conds.items() if condition.classes}
-    if not classes:
-        raise RecipeError(f"a classifier needs data with classes; these have {', '.join(domain.conds) or 'no conditions'}")
-    name, condition = next(iter(classes.items()))
-    network = made(network, lambda: recipe.build("network", shape=codec.shape(domain.shape), classes=len(condition.classes)))
-    return Recogniser(network, recipe.build("schedule"), name, condition, recipe.build("level"), domain.project)
-
-
-def _check_runs(recipe: Recipe, overrides: Sequence[str], folder: Path) -> None:
-    """A run may name another for its guidance only inside itself: a folder from elsewhere does not choose what is read here."""
-    asked = {override.partition("=")[0].strip() for override in overrides}
-    for name, keys in recipe.members("guidance").items():
-        if "run" not in keys or f"guidance.{name}.run" in asked:
-            continue
-        inside = (folder / str(keys["run"])).resolve()
-        if not inside.is_relative_to(folder.resolve()):
-            raise ValueError(
-                f"{folder}: [guidance.{name}] run = {keys['run']!r} lies outside of the run and is not read unasked; "
-                f"to use it: --set guidance.{name}.run=FOLDER"
-            )
-        keys["run"] = str(inside)

@@ -1,0 +1,31 @@
+"""The network of a recipe and what makes it answer: E[x | x_t], or of what class x is."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from unnoise.codec import Codec
+from unnoise.denoiser import Denoiser, Recogniser
+from unnoise.domain import Domain
+from unnoise.recipe import Recipe, RecipeError
+from unnoise.zoo.empty import Making, made
+
+
+def denoiser(recipe: Recipe, domain: Domain, codec: Codec, network: nn.Module | Making | None) -> Denoiser:
+    network = made(network, lambda: recipe.build("network", shape=codec.shape(domain.shape), conds=domain.conds))
+    schedule = recipe.build("schedule")
+    predict, level = recipe.build("prediction", schedule=schedule), recipe.build("level")
+    try:
+        return Denoiser(network, schedule, predict, level, domain.project)
+    except ValueError as error:
+        raise RecipeError(str(error)) from error
+
+
+def recogniser(recipe: Recipe, domain: Domain, codec: Codec, network: nn.Module | Making | None) -> Recogniser:
+    """Of the first condition of the data that has classes."""
+    classes = {name: condition for name, condition in domain.conds.items() if condition.classes}
+    if not classes:
+        raise RecipeError(f"a classifier needs data with classes; these have {', '.join(domain.conds) or 'no conditions'}")
+    name, condition = next(iter(classes.items()))
+    network = made(network, lambda: recipe.build("network", shape=codec.shape(domain.shape), classes=len(condition.classes)))
+    return Recogniser(network, recipe.build("schedule"), name, condition, recipe.build("level"), domain.project)
