@@ -18,6 +18,7 @@ from unnoise.metric.features import classifier
 from unnoise.model import load
 from unnoise.sampler import DDIM, DPMpp2M, Heun
 from unnoise.task.evaluate import Evaluation, Number, Wish, compare, features
+from unnoise.task.report import report
 from unnoise.task.sweep import FILE, Point, Setting, choice, front, grid, read, steps, sweep, worse
 from unnoise.task.train import read as read_recipe
 from unnoise.task.train import train
@@ -133,6 +134,9 @@ def test_a_sweep_changes_how_a_run_is_sampled_and_the_page_shows_it(tmp_path: Pa
     assert told["sweeps"]["walks"] == json.loads((run / FILE).read_text("utf-8"))["points"], "what a sweep measured is shown"
     assert len(told["bits"]["walks"]) == 3 and len(told["sweeps"]["once"]) == 1
     assert [one.name for one in comparison.evaluations] == ["walks", "once"]
+
+    report(other, samples=16)
+    whole((other / "report.html").read_text("utf-8"))
 
     kept = tmp_path / "walks.json"  # from files alone: all numbers, no pictures
     comparison.evaluations[0].write(kept)

@@ -69,13 +69,15 @@ def corners(runs: Sequence[tuple[int, Ends, Ends, Ends | None]], real: Estimate 
     return both(draw, "corners", "Quality, coverage and speed of the runs", (7.6, 3.3), (3.7, 5.6 if timed else 2.9))
 
 
-def against_evaluations(curves: Sequence[tuple[int, str, Sequence[Point]]], real: Estimate | None, letters: bool = True) -> str:
+def against_evaluations(
+    curves: Sequence[tuple[int, str, Sequence[Point]]], real: Estimate | None, chosen: Point | None = None
+) -> str:
     """Frechet distance against evaluations, a line for each run and sampler.
 
     Args:
         curves: The number of the run, the sampler's label, and its points in order of cost.
         real: What real data reach.
-        letters: Name the run at the start of each line.
+        chosen: Of the only run; where there are several, its letter is at the start of each line.
     """
     styles: dict[int, int] = {}
 
@@ -90,22 +92,25 @@ def against_evaluations(curves: Sequence[tuple[int, str, Sequence[Point]]], real
             dashes, mark = DASHES[style % len(DASHES)], MARKS[style % len(MARKS)]
             bars = axes.errorbar(nfe, values, [low, high], color=colour(k), marker=mark, markersize=4.5, elinewidth=0.8)
             bars.lines[0].set_linestyle(dashes)
-            said = " ".join([LETTERS[k % 26]] * letters + [label] * (len(points) > 1))
-            axes.annotate(
-                said, (nfe[0], values[0]), (6, 5), textcoords="offset points", color=colour(k), fontsize=8 if wide else 7
-            )
+            said = " ".join([LETTERS[k % 26], *[label] * (len(points) > 1)])
+            if chosen is None:
+                place = {"textcoords": "offset points", "color": colour(k), "fontsize": 8 if wide else 7}
+                axes.annotate(said, (nfe[0], values[0]), (6, 5), **place)  # type: ignore[arg-type]
+        if chosen is not None:
+            ring = {"markersize": 11, "markerfacecolor": "none", "markeredgecolor": MUTED}
+            axes.plot([chosen.nfe], [chosen.frechet.value], "o", **ring)  # type: ignore[arg-type]
         axes.set_xscale("log")
         axes.set_yscale("log")
         every = [point for _, _, points in curves for point in points]
         ticks = sorted({point.nfe for point in every})
-        chosen = [n for i, n in enumerate(ticks) if not i or n >= (1.35 if wide else 1.8) * max(t for t in ticks[:i])]
-        axes.set_xticks(chosen or ticks, [str(n) for n in chosen or ticks])
+        some = [n for i, n in enumerate(ticks) if not i or n >= (1.35 if wide else 1.8) * max(t for t in ticks[:i])]
+        axes.set_xticks(some, [str(n) for n in some])
         axes.minorticks_off()
         _decades(axes.yaxis, [point.frechet for point in every] + ([real] if real else []))
         if real is not None:
             axes.axhline(real.value, color=RULE, linewidth=1, linestyle=(0, (3, 3)), zorder=0)
             axes.text(
-                1, real.value, "real data", transform=axes.get_yaxis_transform(), color=MUTED, fontsize=8, va="bottom", ha="right"
+                1, real.value, "real data", transform=axes.get_yaxis_transform(), color=MUTED, fontsize=8, va="top", ha="right"
             )
         axes.set_xlabel("evaluations of the network for a sample")
         axes.set_ylabel("Fréchet distance, down is better")

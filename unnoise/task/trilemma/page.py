@@ -90,7 +90,7 @@ def sweep_page(name: str, found: Front) -> str:
         __package__,
         "sweep.html",
         name=name,
-        chart=Markup(charts.against_evaluations(lines, found.real.get("frechet"), letters=False)),
+        chart=Markup(charts.against_evaluations(lines, found.real.get("frechet"), found.chosen)),
         lines=[{"k": k % 6, "label": label} for k, label, _ in lines],
         rows=rows,
         columns=[CALLED.get(key, key) for key in found.chosen.numbers],
