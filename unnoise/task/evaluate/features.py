@@ -106,8 +106,7 @@ def choose(name: str | None, real: Real, data: str, judge: Classifier | None, sa
         ValueError: For a name that is unknown, or features that these data cannot have.
     """
     if name is None:
-        large = _pictures(real) and min(real.train["x"].shape[2:]) >= LARGE
-        name = "raw" if not large else "classifier" if judge else "autoencoder"
+        name = "raw" if not large(real) else "classifier" if judge else "autoencoder"
     if name == "raw":
         return Raw()
     if re.fullmatch(r"pooled\d*", name):
@@ -128,6 +127,11 @@ def choose(name: str | None, real: Real, data: str, judge: Classifier | None, sa
     if source and kind.replace(".", "_").isidentifier():
         return _outside(kind, source)
     raise ValueError(f"features {name!r}: expected {EXPECTED}")
+
+
+def large(real: Real) -> bool:
+    """Whether these are pictures whose raw values say little."""
+    return _pictures(real) and min(real.train["x"].shape[2:]) >= LARGE
 
 
 def _pictures(real: Real) -> bool:

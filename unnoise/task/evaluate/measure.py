@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from unnoise.domain import Domain
-from unnoise.metric import LEVEL, LIMIT, Estimate, Memorization, Recognition, mean_interval
-from unnoise.metric.features import Features
+from unnoise.metric import LIMIT, Estimate, Memorization, Recognition, mean_interval
 from unnoise.task import machine, ranks
 from unnoise.task.evaluate import features
-from unnoise.task.evaluate.arrays import Arrays
 from unnoise.task.evaluate.board import FAMILIES, NAMES, Board, Yard
+from unnoise.task.evaluate.protocol import Data, Protocol
 from unnoise.task.evaluate.real import Real, Split, blocks, real, split
 from unnoise.task.evaluate.reference import reference
 from unnoise.task.evaluate.result import Evaluation, Number
@@ -30,8 +28,6 @@ __all__ = ["KNOWN", "evaluation", "real"]
 KNOWN = (*FAMILIES, *(name for name in NAMES if name not in FAMILIES), "likelihood", "speed")
 SHOWN = 64  # samples that are kept to be looked at
 PAIRS = 8  # closest to the training data
-
-Data = Domain | Arrays
 
 
 def evaluation(name: str, source: Source, data: Data, known: Real, wish: Wish, say: Callable[[str], object]) -> Evaluation:
@@ -66,61 +62,21 @@ def evaluation(name: str, source: Source, data: Data, known: Real, wish: Wish, s
     )
 
 
-class Protocol:
-    """How numbers were measured, in a line each: what is not said there made no difference."""
-
-    def __init__(self, data: Data, parts: Split, source: Source, yard: Yard) -> None:
-        self.source, self.parts, self.yard = source, parts, yard
-        digest, how = str(data.facts().get("digest", "")), dict(data.facts().get("transform") or {})
-        form = "x".join(map(str, data.shape))
-        depth = str(data.facts().get("depth", "float32"))
-        self.base = ", ".join(
-            part
-            for part in (
-                f"n {source.n}",
-                f"{form} {depth}",
-                " ".join(f"{how[key]}" for key in ("resize", "crop") if key in how),
-                _lossy(source.about["kind"]),
-                f"data {digest[:12]} ({len(parts.rows)} of the training set)",
-            )
-            if part
-        )
-        self.data = {"digest": digest, "shape": list(data.shape), "depth": depth, "transform": how}
-
-    def line(self, name: str) -> str:
-        """Of a number."""
-        of = next(of for of, names in FAMILIES.values() if name in names)
-        by: Features | None = {
-            "features": self.yard.features,
-            "classes": self.yard.judge,
-            "scores": self.yard.scorer,
-        }.get(of)
-        space = of if by is None else f"{by.name} {by.digest}".strip()
-        more = f", {self.yard.count} beside as many" if name in FAMILIES["fidelity"][1] else ""
-        more += ", classes as asked for" * (self.source.chosen and name == "class_distance")
-        return f"{space}, {self.base}{more}"
-
-    def about(self) -> dict[str, Any]:
-        """What was compared with what."""
-        by = self.yard.features
-        counts = {
-            "samples": self.source.n,
-            "reference": len(self.parts.rows),
-            "real": len(self.parts.x),
-            "compared": self.yard.count,
-        }
-        told = {"protocol": self.base, "features": {"name": by.name, "digest": by.digest}, "data": self.data, **counts}
-        return told | {"level": LEVEL, "source": self.source.about, "machine": machine.describe()}
-
-
 def yardstick(data: Data, known: Real, parts: Split, n: int, wish: Wish, say: Callable[[str], object]) -> Yard:
     """What n samples are measured against."""
     digest = str(data.facts().get("digest", ""))
-    judge = features.classifier(known, digest, say=say)
+    judge = features.classifier(known, digest, say=say) if _recognised(wish, known) else None
     by = features.choose(wish.features, known, digest, judge, say)
     key = [digest, list(data.shape), data.facts().get("transform"), len(parts.rows)]
     count = min(n, len(parts.x), len(parts.rows), LIMIT)
     return Yard(known, reference(by, blocks(data, parts.rows), key), by, judge, count, wish.metrics)
+
+
+def _recognised(wish: Wish, known: Real) -> bool:
+    """Whether anything that was asked for takes a classifier, which has to be trained."""
+    by = {name for family in ("inception_score", "recognition") for name in (family, *FAMILIES[family][1])}
+    default = wish.features is None and features.large(known)
+    return wish.metrics is None or bool(by & set(wish.metrics)) or wish.features == "classifier" or default
 
 
 def _numbers(board: Board, others: Board, lines: Protocol) -> dict[str, Number]:
@@ -196,8 +152,3 @@ def _pairs(board: Board, known: Real) -> list[tuple[Tensor, Tensor, float]]:
         return []
     data = known.train["x"]
     return [(x.reshape(data.shape[1:]), data[i], distance) for x, i, distance in found.closest(PAIRS)]
-
-
-def _lossy(kind: str) -> str:
-    """What of a file's format changes its pixels."""
-    return "+".join(part for part in kind.split("+") if part in ("jpeg", "webp", "gif"))
