@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,8 @@ def test_the_headline_says_who_leads_in_what() -> None:
     assert said(good, alike) == "No difference is seen between good and alike"
     assert said(good, alike, quick).startswith("good and alike are closest to the data")
     assert said(good, judged("same", 1, 0.9, 0.01)).startswith("all are equally close to the data")
+    once = replace(alike, numbers=alike.numbers | {"seconds": Number(1.6, math.nan, math.nan, None, "as all")})
+    assert said(good, once) == "No difference is seen between good and alike", "a time measured once proves little"
     sentence = trade(findings(compare([good, quick])), compare([good, quick]))
     assert sentence == "good takes 200 times as long for a sample as quick; its Fréchet distance is 3.00 times smaller."
     assert trade(findings(compare([good, alike])), compare([good, alike])) == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from unnoise.task.evaluate import Comparison, Number
 from unnoise.task.evaluate.compare import LESS
 from unnoise.task.evaluate.table import ends, short
 from unnoise.task.trilemma.charts import rate
+
+ONCE = 1.5  # times as much: what one measurement of a time may be off by
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,11 @@ class Corner:
 
 
 CORNERS = (
-    Corner("Quality", "frechet", "is closest to the data", "are closest to the data", "all are equally close to the data",
+    Corner("Quality", "frechet", "is closest to the data", "are closest to the data", "are equally close to the data",
            "Fréchet distance to the data"),
     Corner("Coverage", "recall", "covers most of the data's variety", "cover most of the data's variety",
-           "all cover equally much of its variety", "share of the data reached (recall)"),
-    Corner("Speed", "seconds", "is fastest", "are fastest", "all are equally fast", "samples a second"),
+           "cover equally much of the data's variety", "share of the data reached (recall)"),
+    Corner("Speed", "seconds", "is fastest", "are fastest", "are equally fast", "samples a second"),
 )  # fmt: skip
 
 
@@ -65,7 +68,7 @@ def findings(comparison: Comparison) -> list[Finding]:
             continue
         there = [number for number in numbers if number is not None]
         order = sorted(range(len(there)), key=lambda i: there[i].value, reverse=corner.number not in LESS)
-        leaders = [i for i in order if i in comparison.best[corner.number]]
+        leaders = [i for i in order if i in comparison.best[corner.number] or _close(there[i], there[order[0]])]
         found.append(Finding(corner, leaders, _value(corner, there[order[0]]), _told(comparison, corner, there, order, leaders)))
     return found
 
@@ -76,20 +79,14 @@ def headline(found: Sequence[Finding], names: Sequence[str]) -> str:
         return f"{_listed(names)} beside each other"
     if all(len(one.leaders) == len(names) for one in found):
         return f"No difference is seen between {_listed(names)}"
-    said: list[tuple[str, list[str]]] = []  # who, and what of them; one who leads alone in several things says them at once
+    said: dict[str, list[str]] = {}  # who, and all that is said of them
     for one in found:
-        who = _listed([names[i] for i in one.leaders])
-        if len(one.leaders) == len(names):
-            said.append(("", [one.corner.all]))
-        elif len(one.leaders) > 1:
-            said.append((who, [one.corner.many]))
-        elif known := next((phrases for other, phrases in said if other == who), None):
-            known.append(one.corner.one)
-        else:
-            said.append((who, [one.corner.one]))
-    if len(said) == 1 and len(found) == len(CORNERS):
-        return f"{said[0][0]} is better in every way: it {_listed(said[0][1])}"
-    return "; ".join(f"{who} {_listed(phrases)}".strip() for who, phrases in said)
+        alone, every = len(one.leaders) == 1, len(one.leaders) == len(names)
+        who = "all" if every else _listed([names[i] for i in one.leaders])
+        said.setdefault(who, []).append(one.corner.all if every else one.corner.one if alone else one.corner.many)
+    if len(said) == 1 and len(found) == len(CORNERS) and len(found[0].leaders) == 1:
+        return f"{next(iter(said))} is better in every way: it {_listed(next(iter(said.values())))}"
+    return "; ".join(f"{who} {_listed(phrases)}" for who, phrases in said.items())
 
 
 def trade(found: Sequence[Finding], comparison: Comparison) -> str:
@@ -105,6 +102,12 @@ def trade(found: Sequence[Finding], comparison: Comparison) -> str:
     closer = b.numbers["frechet"].value / a.numbers["frechet"].value
     times = f"{a.name} takes {short(slower)} times as long for a sample as {b.name}"
     return f"{times}; its Fréchet distance is {short(closer)} times smaller."
+
+
+def _close(number: Number, best: Number) -> bool:
+    """Whether a number that was measured once, without an interval, may differ from the best by chance alone."""
+    unknown = math.isnan(number.low) or math.isnan(best.low)
+    return unknown and max(number.value, best.value) <= ONCE * min(number.value, best.value)
 
 
 def _told(comparison: Comparison, corner: Corner, numbers: Sequence[Number], order: Sequence[int], leaders: Sequence[int]) -> str:
