@@ -194,6 +194,10 @@ def _nearly_zero(section: Section) -> list[float]:
     (name, keys), *_ = section.items()
     betas = schedule.ZeroSNR(getattr(schedule, name)(**keys)).betas.clone()
     betas[-1] = 1 - 2.0**-24 / (1 - betas[:-1]).prod()
+    if not 0 < betas[-1] < 1:
+        raise ValueError(
+            f"rescale_betas_zero_snr = True leaves more signal at the last entry of {name} than before it; expected False"
+        )
     return betas.tolist()
 
 
@@ -218,6 +222,7 @@ def _times(name: str, full: Config, solver: Solver) -> tuple[Section, list[str],
         rule = {"Final": {"times": rule, "data": True}}
     elif solver.ends(full):
         rule = {"Final": {"times": rule}}
+        differs += ["the end is x_t, in diffusers x_t / alpha"] * solver.in_ratio
     first = full["steps_offset"] if full["timestep_spacing"] == "leading" else full["timestep_spacing"] == "trailing"
     if name == "DDPMScheduler" and full["variance_type"] == "fixed_large" and first:
         differs.append(
