@@ -19,7 +19,9 @@ from unnoise.network import Decoder, Encoder
 from unnoise.recipe import Recipe, RecipeError
 from unnoise.sampler import Moment
 from unnoise.schedule import VP
+from unnoise.task.likelihood import measure
 from unnoise.task.train import build, build_objective, train
+from unnoise.task.tune import tune
 from unnoise.tensor import Cond, Rng
 from unnoise.train import latest
 
@@ -234,6 +236,9 @@ def test_a_stopped_run_goes_on_to_the_same_bits_and_is_sampled_in_one_evaluation
     assert x.shape == (3, 1, 8, 8) and [moment.nfe for moment in seen] == [1]
     with pytest.raises(ValueError, match="answers at t = 1 alone; 1 is expected, given 5"):
         model.sample(1, steps=5)
+    for task in (lambda: measure(model), lambda: tune(tmp_path / "two", [4])):
+        with pytest.raises(ValueError, match="answers at t = 1 alone"):
+            task()
 
 
 def test_the_networks_of_an_objective_are_keyed_by_the_seed() -> None:

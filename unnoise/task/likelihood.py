@@ -23,6 +23,7 @@ from unnoise.model import Model, load
 from unnoise.schedule import Schedule, Table
 from unnoise.task import machine
 from unnoise.tensor import Rng
+from unnoise.times import One
 
 SPLITS = ("train", "val", "test")
 LEVELS = {"uint8": 256, "uint16": 65536}
@@ -95,6 +96,8 @@ def measure(model: Model, data: str = "val", wish: Wish | None = None) -> dict[s
     wish = wish or Wish()
     if not isinstance(model.codec, Identity):
         raise ValueError("a likelihood is one of data, and this model makes latents of a codec")
+    if isinstance(model.times, One):
+        raise ValueError("a likelihood needs a walk through all noise levels, and this model answers at t = 1 alone")
     dataset, names = find(model, data)
     levels = wish.levels or LEVELS.get(str(model.domain.facts().get("depth")))
     if levels is None:

@@ -32,7 +32,7 @@ from unnoise.task import machine
 from unnoise.task.tune.fit import Search, Tuned, best
 from unnoise.task.tune.linear import Sample
 from unnoise.tensor import Rng
-from unnoise.times import Auto
+from unnoise.times import Auto, One
 
 __all__ = ["Search", "Tuned", "best", "solved", "tune"]
 
@@ -85,6 +85,8 @@ def tune(
     if not budgets or min(budgets) < 1:
         raise ValueError(f"steps {list(budgets)}: expected numbers from 1 on")
     model = load(run, device=machine.device(device))
+    if isinstance(model.times, One):
+        raise ValueError(f"{run} answers at t = 1 alone: its walk has one time, and nothing to fit")
     denoiser = model.guided(model.guidance, scale)
     search = search or Search()
     if minutes is not None:
