@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 from unnoise import guidance as guidance_room
 from unnoise import sampler as sampler_room
 from unnoise.guidance import Guidance
-from unnoise.operator import Measurement
+from unnoise.operator import Mask, Measurement
 from unnoise.sampler import DDIM, Sampler
 
-DEFAULTS = {"inpaint": "PiGDM:spread=0.7", "colorize": "PiGDM:spread=0.7", "upscale": "PiGDM:spread=0.7"}
-LINEAR, OTHER = "PiGDM:spread=0.7", "MMPS"
+# Of masks one iteration tells the covariance well enough; pictures in [-1, 1] stand some 0.7 off their mean.
+MASKED, TOLD, OTHER = "MMPS:iterations=1", "PiGDM:spread=0.7", "MMPS"
 
 
 class Method(NamedTuple):
@@ -33,7 +33,9 @@ def members() -> dict[str, Any]:
 
 def default(measured: Measurement) -> str:
     """The method for a measurement, where none is asked for."""
-    return LINEAR if measured.operator.linear else OTHER
+    if isinstance(measured.operator, Mask):
+        return MASKED
+    return TOLD if measured.operator.linear else OTHER
 
 
 def method(text: str, measured: Measurement) -> Method:
