@@ -15,10 +15,11 @@ import torch
 from benchmarks import planted
 from tests.golden import metrics as peers
 from tests.test_cli import TINY, pictures, unnoise
-from unnoise.domain import Digits
+from unnoise.domain import Digits, Points
 from unnoise.metric.features import Autoencoder, Inception, Pooled, Raw, Transformer, classifier, train_autoencoder
 from unnoise.task.evaluate import Evaluation, Wish, compare, evaluate, features, measure
 from unnoise.task.evaluate.reference import reference
+from unnoise.tensor import Rng
 
 PEERS = json.loads(Path(peers.__file__).with_suffix(".json").read_text("utf-8"))
 SEEN = {  # the word that a verdict must begin with
@@ -144,6 +145,20 @@ def test_two_ranks_make_the_same_files_and_numbers_as_one(run: Path, tmp_path: P
     a, b = (Evaluation.read(tmp_path / f"{name}.json") for name in ("one", "two"))
     for name, number in a.numbers.items():
         assert name in ("seconds", "joules") or number == b.numbers[name]
+
+
+def test_points_and_signals_have_the_numbers_that_mean_something_for_them(tmp_path: Path) -> None:
+    domain = Points("gaussians", n=2000)
+    x, real = Points("gaussians", n=600, seed=5).dataset("train").batch(torch.arange(600))["x"], measure.real(domain)
+    half = planted.judged(domain, real, x[x[:, 0] > 0])
+    assert half.verdict[0].startswith("low diversity") and {"sliced_wasserstein", "mmd"} <= set(half.numbers)
+    assert planted.judged(domain, real, x).verdict[0].startswith("no fault found")
+    assert planted.judged(domain, real, 1.5 * x).verdict[0].startswith("unlike the data") and "detail" not in half.numbers
+    signals = Rng(0, torch.arange(500)).normal((2, 64), "test").cumsum(2)
+    np.save(tmp_path / "data.npy", signals[:300].numpy())
+    np.save(tmp_path / "rough.npy", (signals[300:] + Rng(1, torch.arange(200)).normal((2, 64), "test")).numpy())
+    found = evaluate(tmp_path / "rough.npy", Wish(200, data=tmp_path / "data.npy"))
+    assert found.verdict[0].startswith("noisy") and "mmd" not in found.numbers and "accuracy" not in found.numbers
 
 
 def test_features_are_trained_by_one_command_and_taken_by_file(run: Path, tmp_path: Path, monkeypatch, capsys) -> None:

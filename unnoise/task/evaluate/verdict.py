@@ -75,7 +75,7 @@ def _short(number: Number | None) -> bool:
 def _narrow(numbers: Mapping[str, Number]) -> str:
     recall, coverage, spread = (numbers.get(name) for name in ("recall", "coverage", "diversity"))
     apart = spread is not None and spread.real is not None and spread.high < spread.real.low
-    if not _short(recall) or not (apart or _short(coverage)):
+    if _short(numbers.get("precision")) or not _short(recall) or not (apart or _short(coverage)):
         return ""
     told = [f"{name} {n.value:.2f} (real data {n.real.value:.2f})" for name, n in numbers.items()
             if name in ("recall", "coverage", "diversity") and n.real is not None]  # fmt: skip
