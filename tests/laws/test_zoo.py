@@ -52,7 +52,16 @@ PUBLISHED: dict[str, tuple[float, int, Callable[[], nn.Module]]] = {
             ("128x128_classifier", 43, 42_568_040),
             ("256x256_classifier", 54, 54_096_360),
             ("512x512_classifier", 54, 54_448_360),
-            ("imagenet64_cond_270M_250K", 270, 273_049_350),  # B
+            ("lsun_cat", 552, 552_814_086),
+            ("lsun_horse", 552, 552_814_086),
+            ("lsun_horse_nodropout", 552, 552_814_086),
+            ("imagenet64_uncond_100M_1500K", 121, 121_063_942),  # B: "100M" is said of 120 million
+            ("imagenet64_uncond_vlb_100M_1500K", 121, 121_063_942),
+            ("cifar10_uncond_50M_500K", 52.5, 52_546_438),
+            ("cifar10_uncond_vlb_50M_500K", 52.5, 52_546_438),
+            ("lsun_uncond_100M_1200K_bs128", 114, 113_676_678),  # DDPM's size, C, and 6 channels out
+            ("lsun_uncond_100M_2400K_bs64", 114, 113_676_678),
+            ("imagenet64_cond_270M_250K", 270, 273_049_350),
             ("upsample_cond_500K", 280, 279_792_390),
         )
     },
@@ -60,14 +69,37 @@ PUBLISHED: dict[str, tuple[float, int, Callable[[], nn.Module]]] = {
     "ddpm lsun, celeba-hq": (114, 113_673_219, lambda: diffusers.make(ddpm([128, 128, 256, 256, 512, 512], 4, 256))),
     "DDPM++ cifar10": (55.7, 55_732_739, lambda: NCSNpp((3, 32, 32))),  # D
     "DDPM++ ffhq": (61.8, 61_804_419, lambda: NCSNpp((3, 64, 64), multipliers=(1, 2, 2, 2), attention=(2,))),
+    **{
+        name: (millions, count, lambda name=name: edm.make(edm.PRESETS[name].config))
+        for name, millions, count in (
+            ("edm-cifar10-32x32-cond-vp", 56, 55_735_299),
+            ("edm-cifar10-32x32-cond-ve", 56, 56_400_643),
+            ("edm-cifar10-32x32-uncond-vp", 56, 55_733_891),
+            ("edm-cifar10-32x32-uncond-ve", 56, 56_397_827),
+            ("edm-ffhq-64x64-uncond-vp", 62, 61_805_571),
+            ("edm-ffhq-64x64-uncond-ve", 62, 62_761_091),
+            ("edm-afhqv2-64x64-uncond-vp", 62, 61_805_571),
+            ("edm-afhqv2-64x64-uncond-ve", 62, 62_761_091),
+        )
+    },
     "edm adm": (295.9, 295_899_267, lambda: edm.make(edm.PRESETS["edm-imagenet-64x64-cond-adm"].config)),
     **{
         name: (millions, count, lambda name=name: dit.make(dit.PRESETS[name].config))
         for name, millions, count in (
             ("DiT-S/2", 33, 32_865_056),  # E
+            ("DiT-S/4", 33, 32_920_448),
+            ("DiT-S/8", 33, 33_142_016),
             ("DiT-B/2", 130, 130_315_808),
+            ("DiT-B/4", 130, 130_426_496),
+            ("DiT-B/8", 131, 130_869_248),
             ("DiT-L/2", 458, 457_840_672),
+            ("DiT-L/4", 458, 457_988_224),
+            ("DiT-L/8", 459, 458_578_432),
             ("DiT-XL/2", 675, 674_834_720),
+            ("DiT-XL/4", 675, 675_000_704),
+            ("DiT-XL/8", 676, 675_664_640),
+            ("DiT-XL-2-256x256", 675, 674_834_720),
+            ("DiT-XL-2-512x512", 675, 674_834_720),
         )
     },
 }
@@ -81,8 +113,14 @@ def test_networks_have_their_published_size(name: str) -> None:
     rows = 0
     if isinstance(network, UNet) and network.embed.names:
         rows = network.embed.hidden.out_features  # for none, which is ours
+    if isinstance(network, NCSNpp) and "augment" in network.conds:
+        rows = 10 * network.embed.hidden.in_features  # nine flags of what is given, and a bias
     assert sum(parameter.numel() for parameter in network.parameters()) - rows == count
     assert count / 1e6 == pytest.approx(millions, rel=0.015)
+
+
+def test_no_preset_is_left_out() -> None:
+    assert {name for room in (guided, edm, dit) for name in room.PRESETS} <= set(PUBLISHED) | {"edm-imagenet-64x64-cond-adm"}
 
 
 @pytest.mark.parametrize("room", [guided, edm, dit], ids=["guided", "edm", "dit"])
