@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 HERE = Path(__file__).parent
-ALL = ("selfcheck", "mutants", "grid", "kills", "overhead")  # those that need no arguments
+ALL = ("selfcheck", "mutants", "grid", "kills", "overhead", "quality")  # those that need no arguments
 
 
 def main() -> int:
