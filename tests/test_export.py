@@ -18,7 +18,7 @@ from unnoise.model import Model, load
 from unnoise.recipe import Recipe
 from unnoise.schedule import Discrete
 from unnoise.task.export import diffusers, export
-from unnoise.task.export.scheduler import PREDICTIONS, chain
+from unnoise.task.export.table import PREDICTIONS, chain
 from unnoise.train import read_weights
 from unnoise.zoo import diffusers as names
 

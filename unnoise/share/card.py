@@ -81,6 +81,7 @@ class Card:
         row: The last figures of the training's log.
         report: Those of its report.
         stock: Of a diffusers directory whose network is told a class: its parts, for the loop that samples it.
+        fixed: Conditions that were fixed for good.
     """
 
     name: str
@@ -90,10 +91,18 @@ class Card:
     row: Mapping[str, Any] = field(default_factory=dict)
     report: Mapping[str, Any] = field(default_factory=dict)
     stock: Mapping[str, str] | None = None
+    fixed: Mapping[str, Any] | None = None
 
     def text(self, model: Any, certificate: Certificate) -> str:
         """The whole file."""
-        parts = [_front(self, model), f"# {self.name}", _what(model), "## Use", self._use(model), _made(model, self.row)]
+        parts = [
+            _front(self, model),
+            f"# {self.name}",
+            _what(model, self.fixed),
+            "## Use",
+            self._use(model),
+            _made(model, self.row),
+        ]
         parts += [_measured(self.report)] if self.report else []
         parts += [
             "## Proof",
@@ -113,6 +122,8 @@ class Card:
             arguments=", ".join(("x", "level", *names)),
             **(self.stock or {}),
         )
+        if self.fixed:
+            return use + "\n\nFixed: " + ", ".join(f"`{name}` = {value}" for name, value in self.fixed.items()) + "."
         classes = [f"`{name}`: " + ", ".join(c.classes[:20]) + (" ..." if len(c.classes) > 20 else "") for name, c in
                    model.denoiser.conds.items() if c.classes]  # fmt: skip
         return use + ("\n\nClasses, in the order of their numbers. " + "; ".join(classes) + "." if classes else "")
@@ -126,12 +137,13 @@ def _front(card: Card, model: Any) -> str:
     return "\n".join([*lines, "---"])
 
 
-def _what(model: Any) -> str:
+def _what(model: Any, fixed: Mapping[str, Any] | None) -> str:
     count, network = sum(p.numel() for p in model.denoiser.parameters()), _named(model.recipe, "network")
     conds = ", ".join(model.denoiser.conds)
+    told = "of fixed conditions" if fixed else f"told {conds}" if conds else "unconditional"
     return (
         f"A diffusion model of samples of shape {' x '.join(map(str, model.domain.shape))}: {network} of {count:,} parameters, "
-        f"{f'told {conds}' if conds else 'unconditional'}, trained with unnoise {unnoise.__version__}."
+        f"{told}. Written by unnoise {unnoise.__version__}."
     )
 
 

@@ -68,7 +68,7 @@ def export(
     with share.finished(out) as draft:
         if form == "diffusers":
             certificate = diffusers.write(model, draft, cond)
-            card = share.Card(card.name, form, **about, stock=_stock(draft))
+            card = share.Card(card.name, form, **about, stock=_stock(draft), fixed=cond)
         else:
             describe(model, draft)
             certificate = _program(model, draft, form)
