@@ -67,7 +67,7 @@ def of_run(run: Path) -> Case:
     model = load(run)
     shape = model.codec.shape(model.domain.shape)
     small = math.prod(shape) <= 256
-    n, few, fine, search = (32, 8, 200, Search(96, 48, 16, 50)) if small else (16, 3, 120, Search(32, 24, 8, 24))
+    n, few, fine, search = (32, 8, 200, Search(96, 48, 16, 50)) if small else (16, 3, 120, Search(24, 16, 8, 20))
     denoiser = model.guided(model.guidance)
 
     def draw(count: int, seed: int) -> Sample:
