@@ -6,6 +6,7 @@ which number sees which fault: its interval is clear of that of the unspoiled da
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -125,8 +126,15 @@ def main(data: str = "digits", size: str = "28", n: str = "1000", features: str 
     real, told = measure.real(domain), {}
     for name, make in cases(domain, int(n)).items():
         told[name] = judged(domain, real, make(), features or None)
-        print(f"{name:14} {'; '.join(told[name].verdict)}", flush=True)
-    print(table(told))
+        print(f"{name:14} {'; '.join(told[name].verdict)}", file=sys.stderr, flush=True)
+    print(table(told), file=sys.stderr)
+    found = {name: {"samples": one.about["samples"], "verdict": one.verdict, "numbers": plain(one)} for name, one in told.items()}
+    print(json.dumps({"protocol": told["real"].about["protocol"], "cases": found}))
+
+
+def plain(found: Evaluation) -> dict[str, list[float]]:
+    """Each number and the ends of its interval."""
+    return {name: [float(f"{end:.4g}") for end in (n.value, n.low, n.high)] for name, n in found.numbers.items()}
 
 
 def table(told: dict[str, Evaluation]) -> str:
