@@ -34,7 +34,7 @@ from unnoise.tensor import Rng
 from unnoise.times import Given
 
 ROWS, STEPS, STD, SIDE = 400, 100, 0.1, 8
-WEIGHTS = (0.1, 0.3, 1.0, 3.0, 10.0)
+WEIGHTS = (0.1, 0.2, 0.3, 0.5, 1.0, 3.0, 6.0, 10.0, 20.0)
 Found = Callable[[float], Tensor]  # a weight -> samples
 
 

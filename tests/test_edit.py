@@ -20,6 +20,7 @@ from unnoise.recipe import Recipe
 from unnoise.task.edit import Wish, edit, jobs
 from unnoise.task.edit.methods import members, method
 from unnoise.task.edit.picture import blended
+from unnoise.task.edit.travel import Travel, paced, slerp, travel
 from unnoise.task.sample import KEY, Order, reproduce
 from unnoise.task.train import build
 
@@ -231,3 +232,46 @@ def test_nearness() -> None:
     assert psnr(x, x + 0.2) == pytest.approx(20.0, abs=1e-4)
     assert 0.3 < ssim(x, x + 0.3 * torch.randn_like(x)) < 0.98
     assert ssim(x[..., :5, :7], x[..., :5, :7].flip(-1)) < 0.9
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp"])
+@pytest.mark.parametrize("loop", [False, True])
+def test_a_movie_joins_two_pictures(run: Path, tmp_path: Path, kind: str, loop: bool) -> None:
+    files = [picture(tmp_path / f"{name}.png", seed=i) for i, name in enumerate("ab")]
+    made = travel(run, files, Travel(7, loop, kind, 60), Order([0], overrides=["model.Defaults.steps=20"]), tmp_path / "out")
+    with Image.open(made.path) as movie:
+        assert movie.n_frames == (12 if loop else 7) and movie.info["loop"] == 0
+        shown, delays = [], []
+        for k in range(movie.n_frames):
+            movie.seek(k)
+            movie.load()
+            shown.append(np.asarray(movie.convert("L"), dtype=np.float64))
+            delays.append(movie.info["duration"])
+    assert delays == [60] * len(shown)
+    assert min(made.ends) >= 25 and made.unevenness < 2
+    for end, file in zip((shown[0], shown[6]), files, strict=True):
+        assert np.abs(end - levels(file)).mean() < 4
+    if loop:  # what follows the last frame is the first: the way back mirrors the way there
+        assert all(np.array_equal(shown[6 + k], shown[6 - k]) for k in range(1, 6))
+    assert (tmp_path / "out" / "sheet.png").is_file()
+
+
+def test_what_cannot_be_joined(run: Path, tmp_path: Path) -> None:
+    small, right = picture(tmp_path / "small.png", (5, 5)), picture(tmp_path / "right.png")
+    for files, said in (([right], "two pictures"), ([small, right], "5 x 5")):
+        with pytest.raises(ValueError, match=said):
+            travel(run, files, Travel(), QUICK, tmp_path)
+    with pytest.raises(ValueError, match="at least 2 frames"):
+        Travel(1)
+
+
+def test_the_great_circle_keeps_length_and_pace_is_evened() -> None:
+    a, b = torch.randn(2, 1, 64, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    share = torch.linspace(0, 1, 9, dtype=torch.float64)
+    way = slerp(a, b, share)
+    torch.testing.assert_close(way[0], a)
+    torch.testing.assert_close(way[-1], b)
+    assert (way.flatten(1).norm(dim=1) / 64 - 1).abs().max() < 0.03
+    steps = share[1:] ** 3 - share[:-1] ** 3  # a way that hurries at its end
+    again = paced(share, steps) ** 3
+    assert again.diff().max() / again.diff().mean() < 1.3 < steps.max() / steps.mean()

@@ -21,6 +21,11 @@ def edit(
     colorize: Annotated[bool, typer.Option("--colorize", help="colour a grey picture")] = False,
     denoise: Annotated[bool, typer.Option("--denoise", help="remove noise")] = False,
     vary: Annotated[float | None, typer.Option(metavar="STRENGTH", help="others like it: 0 the same, 1 anything")] = None,
+    interpolate: Annotated[bool, typer.Option("--interpolate", help="a movie from the first picture to the second")] = False,
+    frames: Annotated[int, typer.Option(help="of the movie")] = 32,
+    loop: Annotated[bool, typer.Option("--loop", help="and back again")] = False,
+    format_: Annotated[str, typer.Option("--format", help="of the movie: gif or webp")] = "gif",
+    delay: Annotated[int, typer.Option(help="of each frame, in milliseconds")] = 80,
     n: Annotated[int, typer.Option("-n", help="results for each picture")] = 4,
     method: Annotated[str, typer.Option(metavar="NAME[:KEY=VALUE,...]", help="PiGDM, MMPS, DDRM, RePaint, ...")] = "",
     steps: Annotated[int | None, typer.Option(help="times in the walk; 50 if not given")] = None,
@@ -34,14 +39,15 @@ def edit(
     threads: Threads = None,
     seed: Seed = 0,
 ) -> None:
-    """Inpaint, enlarge, restore, colour or vary pictures: NAME-0.png ... for each, and sheet.png."""
+    """Inpaint, enlarge, restore, colour, vary or join pictures: NAME-0.png ... for each (or a movie), and sheet.png."""
     from unnoise.cli.progress import bar
     from unnoise.task import edit as task
+    from unnoise.task.edit.travel import Travel, travel
     from unnoise.task.sample import Order
 
     wanted: dict[str, Any] = {
         "inpaint": inpaint, "outpaint": outpaint and integers("--outpaint", outpaint), "upscale": upscale, "restore": restore,
-        "colorize": colorize or None, "denoise": denoise or None, "vary": vary,
+        "colorize": colorize or None, "denoise": denoise or None, "vary": vary, "interpolate": interpolate or None,
     }  # fmt: skip
     given = [name for name, value in wanted.items() if value is not None]
     if len(given) != 1:
@@ -49,9 +55,14 @@ def edit(
     if n < 1 or (noise is not None and not noise >= 0):
         raise ValueError(f"-n {n} --noise {noise}: expected at least one result, and a noise of at least 0")
     changes = [*set_, *([f"model.Defaults.steps={steps}"] if steps is not None else [])]
-    wish = task.Wish(given[0], wanted[given[0]], method, noise, n, reference)
     order = Order([seed], conditions(cond), changes, device, precision, threads)
     folder = out or run / "edited"
+    if interpolate:
+        movie = travel(run, files, Travel(frames, loop, format_, delay), order, folder)
+        ends = " and ".join(f"{dB:.1f}" for dB in movie.ends)
+        print(f"{movie.path}; its ends are the pictures to {ends} dB, its largest step {movie.unevenness:.2f} of the mean")
+        return
+    wish = task.Wish(given[0], wanted[given[0]], method, noise, n, reference)
     with bar("editing", "pictures") as progress:
         done = task.edit(run, files, wish, order, folder, progress)
     for one in done:
