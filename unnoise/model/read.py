@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from unnoise.engine import attach, exported
 from unnoise.model.base import FILES, Model
 from unnoise.recipe import Recipe
 from unnoise.train import read_weights
-from unnoise.train.weights import assign
+from unnoise.train.weights import MAX_TENSORS, assign
 from unnoise.zoo.empty import Making, check_sizes, fill, unfilled
 from unnoise.zoo.read import json_file, readable, text_file
 
@@ -66,9 +65,12 @@ def load(
 
 def _of_export(folder: Path, device: torch.device | str, overrides: Sequence[str]) -> Model:
     """The model of a folder with an ONNX file in place of weights."""
-    recipe = Recipe.parse((folder / FILES[0]).read_text("utf-8"), overrides, foreign=(), name=str(folder / FILES[0]))
+    with readable(folder / FILES[0]):
+        recipe = Recipe.parse(text_file(folder / FILES[0]), overrides, foreign=(), name=str(folder / FILES[0]))
+    check_sizes(recipe.sections)
     _check_runs(recipe, overrides, folder)
-    model = Model(recipe, json.loads((folder / FILES[1]).read_text("utf-8")))
+    with readable(folder):
+        model = Model(recipe, json_file(folder / FILES[1]), Making(MAX_TENSORS))
     model.digest = attach(model.denoiser, "onnx", folder, "", device)
     return model
 
