@@ -184,6 +184,16 @@ def test_the_bound_of_a_linear_autoencoder_is_the_likelihood_where_its_encoder_i
     assert means[1] - exact == pytest.approx(gap, abs=6 * error)
 
 
+@pytest.mark.parametrize("deviation", [None, 0.5])
+def test_a_deviation_that_is_given_is_not_learnt(deviation: float | None, tmp_path: Path) -> None:
+    change = [*LITTLE, "train.Trainer.steps=3", *([f"loss.Autoencoding.deviation={deviation}"] if deviation else [])]
+    train(Recipe.read("vae-digits", change), tmp_path, device="cpu", report=False, say=lambda line: None)
+    state = latest(tmp_path)
+    assert state is not None
+    kept = float(state.tensors["objective.log_deviation"].exp())
+    assert kept == pytest.approx(deviation) if deviation else kept != 1.0
+
+
 def test_a_decoder_looks_at_its_latent_alone() -> None:
     network = generator().network
     x = Rng(range(3)).normal(SHAPE, "x")
@@ -253,6 +263,7 @@ def test_the_networks_of_an_objective_are_keyed_by_the_seed() -> None:
     ("change", "said"),
     [
         (["loss.Adversarial.share=0"], r"\[loss.Adversarial\]: share is 0.*expected above 0"),
+        (["loss.Autoencoding.deviation=0"], "deviation is 0.*expected a positive number"),
         (["loss.Adversarial.r1=-1"], "r1 is -1.*no number below 0"),
         (["loss.Autoencoding.width=8", "network.UNet.width=8"], "reads no latent from the noise; use network.Decoder"),
     ],

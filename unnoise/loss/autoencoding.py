@@ -22,16 +22,19 @@ class Autoencoding(nn.Module):
         z = m + sqrt(v) eps,   (m, log v) = encoder(x),   d numbers in x
 
     z is put in the place of the first numbers of the noise at t = 1, where `network.Decoder` reads its latent: a model
-    trained so is sampled by a walk of one time. s, one number, is learnt with the rest, so that the two terms need no weight.
+    trained so is sampled by a walk of one time. The larger s, the fewer nats z may carry: samples are blurred. The smaller, the
+    more, and the further are latents of data from the normal law that samples begin with: samples are like nothing. Where most
+    numbers of x are constant, as the borders of digits, what is learnt of s is too small for samples, best though its bound is.
 
     Args:
         shape: Of one sample; handed over.
         latent: Numbers in z; handed over by the network.
         conds: What the encoder sees beside x; handed over.
+        deviation: s; None learns it with the rest.
         width, multipliers: Of the encoder; see `network.Encoder`.
 
     Raises:
-        ValueError: For a network that reads no latent (`latent` is 0).
+        ValueError: For a network that reads no latent (`latent` is 0), or a deviation that is not positive.
 
     Reference: Kingma and Welling, Auto-Encoding Variational Bayes, 2014, eq. 10, arXiv:1312.6114; s: Rybkin et al., Simple and
     Effective VAE Training with Calibrated Decoders, 2021, section 3.1, arXiv:2006.13202
@@ -42,15 +45,18 @@ class Autoencoding(nn.Module):
         shape: Sequence[int],
         latent: int,
         conds: Conditions | None = None,
+        deviation: float | None = None,
         width: int = 32,
         multipliers: Sequence[float] = (1, 2, 4),
     ) -> None:
         super().__init__()
         if not latent:
             raise ValueError("the network reads no latent from the noise; use network.Decoder")
+        if deviation is not None and deviation <= 0:
+            raise ValueError(f"deviation is {deviation}; expected a positive number")
         self.latent = latent
         self.encoder: nn.Module = Encoder(shape, 2 * latent, conds, width, multipliers)
-        self.log_deviation = nn.Parameter(torch.zeros(()))
+        self.log_deviation = nn.Parameter(torch.tensor(math.log(deviation or 1.0)), requires_grad=deviation is None)
 
     def __call__(self, model: Denoiser, batch: Batch, rng: Rng) -> Tensor:
         distortion, rate = self.terms(model, batch, rng)
