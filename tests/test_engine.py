@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor, nn
 
 from tests.test_export import LABEL, make, saved
-from unnoise.engine import Session, program, session
-from unnoise.engine.onnx import CACHE
+from unnoise.engine import Session, program, session, write_onnx
+from unnoise.engine.onnx import CACHE, DIGEST
 from unnoise.guidance import Guidance
 from unnoise.model import load
 from unnoise.network import MLP, DiT, NCSNpp
@@ -49,12 +50,26 @@ def test_onnx_samples_what_torch_does_at_any_batch(run: Path) -> None:
         assert (eager.sample(3, seed=1, **options) - other.sample(3, seed=1, **options)).abs().max() <= 1e-4
 
 
+class Shift(nn.Module):
+    """A network that costs nothing to export."""
+
+    shape, conds, variance = (1, 8, 8), {}, False
+
+    def forward(self, x: Tensor, level: Tensor, cond: object = None) -> Tensor:
+        return x + level[:, None, None, None]
+
+
 def test_the_file_is_made_once_for_the_weights(run: Path) -> None:
     load(run, engine="onnx")
     (path,) = (run / CACHE).glob("*")
     made = path.stat().st_mtime_ns
     load(run, engine="onnx")
     assert path.stat().st_mtime_ns == made and [path] == list((run / CACHE).glob("*"))
+    with pytest.raises(ValueError, match="was not made of the weights beside it"):
+        path.rename(path.with_name("kept"))
+        write_onnx(Shift(), path, {DIGEST: "of others"})
+        load(run, engine="onnx")
+    path.with_name("kept").rename(path)
 
 
 def test_pictures_say_the_engine_and_are_made_again_by_it(run: Path, tmp_path: Path) -> None:

@@ -80,11 +80,17 @@ def session(network: Any, folder: Path, weights: str, device: str = "cpu") -> Se
             draft = disk.scratch(path)
             write_onnx(network, draft, {DIGEST: weights})
             os.replace(draft, path)
+            for older in path.parent.glob("*.onnx"):  # of weights that training has left behind
+                if older != path:
+                    older.unlink(missing_ok=True)
         except OSError as error:
             raise ValueError(
                 f"{path.parent} cannot be written to ({error}), where the ONNX engine is kept; copy the run"
             ) from error
-    return Session(path, network, device)
+    made = Session(path, network, device)
+    if made.digest != weights:
+        raise ValueError(f"{path} was not made of the weights beside it; remove it")
+    return made
 
 
 def attach(denoiser: Any, engine: str, folder: Path, weights: str, device: torch.device | str = "cpu") -> str:
