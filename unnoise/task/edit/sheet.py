@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 CELL, GAP, HEAD, MOST = 96, 6, 16, 6  # pixels of a cell's longer side at least, between cells, of the headings; samples shown
+FAINT = 0.2  # a standard deviation that is shown white, however small all others are
 
 
 def sheet(rows: Sequence[dict[str, Tensor]]) -> Image:
@@ -39,9 +40,9 @@ def sheet(rows: Sequence[dict[str, Tensor]]) -> Image:
 
 
 def uncertainty(x: Tensor) -> Tensor:
-    """The standard deviation of samples at each pixel, mean over channels, (1, 1, H, W): black is none, white the largest."""
+    """The spread of samples at each pixel, (1, 1, H, W), mean over channels: white is the largest (FAINT at least)."""
     spread = x.std(0, correction=0).mean(0, keepdim=True)[None]
-    return 2 * spread / spread.max().clamp(min=1e-6) - 1
+    return 2 * spread / spread.max().clamp(min=FAINT) - 1
 
 
 def _image(x: Tensor) -> Image:
