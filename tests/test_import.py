@@ -217,8 +217,9 @@ def test_every_preset_makes_a_recipe_that_holds() -> None:
     assert len(PRESETS) > 40 and build and NCSNpp
     for family, published in PRESETS.values():
         plan = ROOMS[family].plan(published.config)
-        recipe = Recipe({"domain": {"Images": {"root": "none"}}, "network": plan.section(), "schedule": {"VP": {}},
-                         "prediction": {"v": {}}, "loss": {"CrossEntropy" if plan.kind is Classifier else "Denoising": {}}})  # fmt: skip
+        loss = "CrossEntropy" if plan.kind is Classifier else "Denoising"
+        rest = {"schedule": {"VP": {}}, "prediction": {"v": {}}, "loss": {loss: {}}}
+        recipe = Recipe({"domain": {"Images": {"root": "none"}}, "network": plan.section(), **rest})
         recipe.check()
         with torch.device("meta"):
             keys = {"classes": 1000} if plan.kind is Classifier else {"conds": plan.conds}
@@ -239,3 +240,29 @@ def test_dumps_stay_what_they_were() -> None:
     """The configuration that an export writes is one that an import takes."""
     config, weights = diffusers.dump(UNet((3, 8, 8), width=16, blocks=1, head_width=8, features="sin cos", groups=8))
     assert torch.equal(diffusers.load(weights, config).state_dict()["stem.weight"], weights["conv_in.weight"])
+
+
+def test_a_pipeline_of_dit_gives_latents_and_names_of_classes(tmp_path: Path) -> None:
+    module = pytest.importorskip("diffusers")
+    torch.manual_seed(0)
+    theirs = module.DiTTransformer2DModel(
+        num_attention_heads=2, attention_head_dim=8, in_channels=4, out_channels=8, num_layers=2, sample_size=8, patch_size=2,
+        num_embeds_ada_norm=3, norm_num_groups=4,
+    )  # fmt: skip
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    theirs.save_pretrained(tmp_path / "theirs" / "transformer")
+    module.DDIMScheduler(clip_sample=False).save_pretrained(tmp_path / "theirs" / "scheduler")
+    parts = {"transformer": "DiTTransformer2DModel", "vae": "AutoencoderKL", "scheduler": "DDIMScheduler"}
+    index = {"_class_name": "DiTPipeline", **{name: ["diffusers", kind] for name, kind in parts.items()}}
+    index["id2label"] = {"0": "tench, Tinca tinca", "1": "goldfish", "2": "shark"}
+    (tmp_path / "theirs" / "model_index.json").write_text(json.dumps(index))
+    certificate, differs = bring(tmp_path / "theirs", tmp_path / "run")
+    assert certificate.passed and "DiTTransformer2DModel" in str(certificate.sides) and "latents" in differs[0]
+    model = unnoise.load(tmp_path / "run")
+    assert model.domain.conds["label"].classes == ("tench", "goldfish", "shark")
+    x = model.sample(1, steps=3, cond={"label": "goldfish"})
+    assert x.shape == (1, 4, 8, 8) and model.denoiser.network.variance
+    path, *_ = model.domain.save(x.clamp(-1, 1), tmp_path / "samples", ["0"])
+    assert path.suffix == ".npy" and torch.allclose(model.domain.load([path]), x.clamp(-1, 1))

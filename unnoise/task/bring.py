@@ -15,7 +15,7 @@ import unnoise
 from unnoise import share
 from unnoise.certificate import Certificate, Comparison, Questions, answers, compare, questions
 from unnoise.model import FILES, Model, load
-from unnoise.network import Classifier, UNet
+from unnoise.network import Classifier, DiT, UNet
 from unnoise.zoo import diffusers, dit, guided
 from unnoise.zoo.folder import reference
 from unnoise.zoo.source import find, parts
@@ -68,11 +68,10 @@ def _certificate(source: str, path: Path, origin: Mapping[str, Any], model: Mode
     theirs: dict[str, Any] = {"source": source, "files": _digests(path), "preset": origin.get("preset")}
     installed = _version("diffusers") if origin["family"] == "diffusers" else None
     if installed:
-        asked = _questions(network, null=False)
-        other = reference(path)
+        asked, other = _questions(network, null=isinstance(network, DiT)), reference(path)
         ours = answers(network, asked)
         said = answers(lambda x, level, cond: other(x, level, cond.get("label")).sample, asked)
-        sides = {"unnoise": _self(), f"diffusers {installed} UNet2DModel": theirs}
+        sides = {"unnoise": _self(), f"diffusers {installed} {type(other).__name__}": theirs}
         return Certificate(sides, asked.facts(), (compare("network outputs", ours, said, TOLERANCE),))
     there_and_back = _there_and_back(origin["family"], network, path, origin)
     note = f"no code of {origin['family']} was at hand to be asked; names, shapes and every value of its weights were"
@@ -101,7 +100,11 @@ def _flat(one: nn.Module, other: nn.Module) -> tuple[Tensor, Tensor]:
 
 def _digests(path: Path) -> dict[str, str]:
     """SHA-256 of the files of weights."""
-    files = [path] if path.is_file() else [f for place in (path, path / "unet") for f in sorted(place.glob("diffusion_*"))]
+    files = (
+        [path]
+        if path.is_file()
+        else [f for place in (path, path / "unet", path / "transformer") for f in sorted(place.glob("diffusion_*"))]
+    )
     found = {}
     for file in files:
         with open(file, "rb") as opened:

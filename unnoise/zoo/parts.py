@@ -54,12 +54,16 @@ def assemble(
     batch = max(1, min(16, AREA // (height * width)))
     domain = {"Images": {"root": ROOT, "size": [height, width], "channels": channels}}
     sections = {"domain": domain, "network": plan.section(), **walk, "model": {"Defaults": {"steps": steps, "batch": batch}}}
-    return Parts(sections, facts(plan.shape, plan.conds), network, origin, tuple(differs))
+    factor = walk.get("codec", {}).get("Scaled", {}).get("factor")
+    return Parts(sections, facts(plan.shape, plan.conds, factor), network, origin, tuple(differs))
 
 
-def facts(shape: Sequence[int], conds: Mapping[str, Condition]) -> dict[str, Any]:
-    """Of pictures whose data are not here: 8 bits of grey, colour, or colour and alpha; classes evenly drawn."""
-    kind = {1: "grey", 3: "rgb", 4: "rgba"}.get(shape[0], "other")
+def facts(shape: Sequence[int], conds: Mapping[str, Condition], latents: float | None = None) -> dict[str, Any]:
+    """Of pictures whose data are not here: 8 bits of grey, colour, or colour and alpha; classes evenly drawn.
+
+    Latents, up to that size, are numbers as they are.
+    """
+    kind = "other" if latents else {1: "grey", 3: "rgb", 4: "rgba"}.get(shape[0], "other")
     depth = "float32" if kind == "other" else "uint8"
     classes = {name: range(len(c.classes)) for name, c in conds.items() if c.classes}
     even = len(next(iter(classes.values()), ()))
@@ -70,7 +74,7 @@ def facts(shape: Sequence[int], conds: Mapping[str, Condition]) -> dict[str, Any
     return {
         "shape": list(shape),
         "depth": depth,
-        "range": DEPTHS[depth],
+        "range": [-latents, latents] if latents else DEPTHS[depth],
         "channels": kind,
         "transform": {"resize": "lanczos", "crop": "center", "background": "white"},
         "splits": {},

@@ -18,7 +18,7 @@ OURS = ("recipe.toml", "data.json", "weights.safetensors", "certificate.json", "
 WANTED: tuple[str, ...] = ("model_index.json", *OURS)
 WANTED += tuple(
     f"{place}{name}"
-    for place in ("", "unet/", "scheduler/")
+    for place in ("", "unet/", "transformer/", "scheduler/")
     for name in ("config.json", "scheduler_config.json", "diffusion_pytorch_model*.safetensors", "*.safetensors.index.json")
 )
 PICKLES = ("diffusion_pytorch_model.bin", "unet/diffusion_pytorch_model.bin")
