@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 2, 1, 2)), (0, (8, 3)))  # of the samplers of one run
 MARKS = "osD^vP"
+TICKS = 6  # at most, on a logarithmic axis of few decades
 Ends = Number | Estimate
 
 
@@ -55,7 +56,7 @@ def corners(runs: Sequence[tuple[int, Ends, Ends, Ends | None]], real: Estimate 
             axes.set_xlabel("samples a second  →")
         for axes in (cover, *quick):
             axes.set_yscale("log")
-            _decades(axes.yaxis, [frechet for _, frechet, _, _ in runs] + ([real] if real else []))
+            _decades(axes.yaxis, [frechet for _, frechet, _, _ in runs] + ([alone(real)] if real else []))
             axes.invert_yaxis()
             if real is not None:
                 axes.axhline(real.value, color=RULE, linewidth=1, linestyle=(0, (3, 3)), zorder=0)
@@ -106,7 +107,7 @@ def against_evaluations(
         some = [n for i, n in enumerate(ticks) if not i or n >= (1.35 if wide else 1.8) * max(t for t in ticks[:i])]
         axes.set_xticks(some, [str(n) for n in some])
         axes.minorticks_off()
-        _decades(axes.yaxis, [point.frechet for point in every] + ([real] if real else []))
+        _decades(axes.yaxis, [point.frechet for point in every] + ([alone(real)] if real else []))
         if real is not None:
             axes.axhline(real.value, color=RULE, linewidth=1, linestyle=(0, (3, 3)), zorder=0)
             axes.text(
@@ -143,6 +144,11 @@ def rate(seconds: Ends) -> Estimate:
     return Estimate(*(ends[0] if math.isnan(end) else end for end in ends))
 
 
+def alone(one: Estimate) -> Estimate:
+    """A value without its interval, which is not drawn."""
+    return Estimate(one.value, one.value, one.value)
+
+
 def _cross(axes: Axes, k: int, x: Ends, y: Ends) -> None:
     """A run as a point with both intervals, and its letter."""
     errors = [[[max(one.value - _known(one.low, one), 0)], [max(_known(one.high, one) - one.value, 0)]] for one in (x, y)]
@@ -159,8 +165,9 @@ def _decades(axis: object, shown: Sequence[Ends]) -> None:
     """Few plain numbers on a logarithmic axis that shows all intervals with some air."""
     values = [v for one in shown for v in (one.value, _known(one.low, one), _known(one.high, one)) if v > 0]
     low, high = min(values) / 1.3, max(values) * 1.3
-    steps = [m * 10.0**e for e in range(-6, 7) for m in (1, 2, 5) if low <= m * 10.0**e <= high]
-    steps = [v for v in steps if not math.log10(high / low) > 2 or math.isclose(math.log10(v) % 1, 0, abs_tol=1e-9)] or steps
+    grids = ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1,))
+    every = [[m * 10.0**e for e in range(-6, 7) for m in grid if low <= m * 10.0**e <= high] for grid in grids]
+    steps = next((some for some in every if len(some) <= TICKS), every[-1])
     axes = axis.axes  # type: ignore[attr-defined]
     is_x = axis is axes.xaxis
     (axes.set_xlim if is_x else axes.set_ylim)(low, high)
