@@ -25,11 +25,13 @@ from unnoise.schedule import Schedule
 
 
 class Plan(NamedTuple):
-    """The plan of the sampler that makes the steps, and the schedule on the times."""
+    """The plan of the sampler that makes the steps, and the schedule on the times; returns by the index of their foot; the levels
+    of a corrector by that of the step."""
 
     steps: Any
     at: Path
     again: Mapping[int, Return] = {}
+    levels: Sequence[Level] = ()
 
 
 class Return(NamedTuple):
@@ -203,6 +205,9 @@ class ReplacementPC(Replacement):
         inner = self.sampler.evaluations(n)
         return None if inner is None else inner + (n - 1) * self.corrector.steps
 
+    def plan(self, schedule: Schedule, times: Sequence[float]) -> Any:
+        return super().plan(schedule, times)._replace(levels=_levels(schedule, times, range(len(times) - 1)))
+
     def step(self, walk: Walk, x_t: Tensor, k: int) -> Tensor:
-        level: Level = _levels(walk.denoiser.schedule, walk.times[k : k + 2], range(1))[0]
-        return super().step(walk, self.overwrite(walk, self.corrector(walk, x_t, level), k), k)
+        stirred = self.corrector(walk, x_t, walk.plan.levels[k])
+        return super().step(walk, self.overwrite(walk, stirred, k), k)
