@@ -55,8 +55,8 @@ def noise_std(y: Tensor) -> float:
 
         d = (y_00 - y_01 - y_10 + y_11) / 2 over neighbours; std = median |d| / 0.6745
 
-    Edges are few, so the median hardly sees them; texture as fine as a pixel counts as noise. On 300 photographs of 32 x 32 pixels
-    in [-1, 1]: 0.027 where there is none, 0.067 for 0.05, 0.114 for 0.1, 0.208 for 0.2, 0.404 for 0.4.
+    Edges are few, so the median hardly sees them; texture as fine as a pixel counts as noise. On 300 photographs of 32 x 32
+    pixels in [-1, 1]: 0.027 where there is none, 0.067 for 0.05, 0.114 for 0.1, 0.208 for 0.2, 0.404 for 0.4.
 
     Reference: Donoho & Johnstone, Ideal Spatial Adaptation by Wavelet Shrinkage, 1994, section 4.1 (level estimate).
     """
