@@ -275,3 +275,23 @@ def test_the_great_circle_keeps_length_and_pace_is_evened() -> None:
     steps = share[1:] ** 3 - share[:-1] ** 3  # a way that hurries at its end
     again = paced(share, steps) ** 3
     assert again.diff().max() / again.diff().mean() < 1.3 < steps.max() / steps.mean()
+
+
+def test_the_command(run: Path, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    import unnoise.cli.verbs  # noqa: F401
+    from unnoise.cli.app import app
+
+    file, out = picture(tmp_path / "in.png"), tmp_path / "out"
+    common = ["edit", str(run), str(file), "--steps", "3", "-n", "2", "--out", str(out)]
+    told = CliRunner().invoke(app, [*common, "--denoise", "--noise", "25", "--reference", str(file)])
+    assert told.exit_code == 0, told.output
+    assert "in-0.png .. in-1.png (noise 25.00 of 255); baseline" in told.output and "sheet.png" in told.output
+    told = CliRunner().invoke(app, [*common, "--outpaint", "1,0,2,0"])
+    assert told.exit_code == 0 and levels(out / "in-1.png").shape == (8, 11)
+    told = CliRunner().invoke(app, [*common, "--interpolate"])
+    assert isinstance(told.exception, ValueError) and "two pictures" in str(told.exception)
+    for extra, said in ((["--denoise", "--colorize"], "given 2"), ([], "given 0"), (["--denoise", "-n", "0"], "at least one")):
+        told = CliRunner().invoke(app, [*common, *extra])
+        assert isinstance(told.exception, ValueError) and said in str(told.exception)
