@@ -140,8 +140,8 @@ def test_a_table_is_exact_on_its_times_and_clean_at_0(schedule: Table) -> None:
 
 @every_table
 def test_between_entries_log_sigma_over_alpha_is_linear(schedule: Table) -> None:
-    if schedule.alphas[-2:].min() == 0:
-        pytest.skip("the last step loses the signal")
+    if schedule.alphas[-2:].min() == 0 or isinstance(schedule, Chords):
+        pytest.skip("the last step loses the signal, or it is sigma / alpha itself that is linear")
     left, right = schedule.log_snr(schedule.times[-2:])
     middle = schedule.log_snr(schedule.times[-2:].mean()[None])
     assert close(middle, (left + right) / 2)
