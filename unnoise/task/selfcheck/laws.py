@@ -171,7 +171,7 @@ def _grid_faults(schedule: Schedule, rule: Times, n: int) -> float:
     if name not in BEGINS_LATER and not (name == "Sections" and n == 1):
         broken.append(abs(times[0] - 1) > 1e-12)
     if name not in ENDS_EARLIER and len(times) > 1:
-        broken.append(abs(times[-1] - schedule.t_min) > EXACT)
+        broken.append(abs(times[-1] - (0 if getattr(rule, "data", False) else schedule.t_min)) > EXACT)
     if name in COORDINATES and 3 < n <= 100:  # more of them stand closer than float64 tells apart where t is steep
         gaps = COORDINATES[name](schedule, rule, at)[1:].diff()  # the first may stand at infinity
         broken.append(len(times) != n or float((gaps / gaps.mean() - 1).abs().max()) > UNEVEN)
