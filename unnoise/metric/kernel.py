@@ -19,7 +19,8 @@ from torch import Tensor
 from unnoise.metric.base import LEVEL, Estimate, Gathered, some
 from unnoise.metric.interval import around
 
-CHUNK = 512  # rows whose kernel with all others is held at once
+CHUNK = 128  # rows whose kernel with all others is held at once
+EXACT = 5000  # rows of sets that are compared in float64; larger ones are in float32
 PAIRED = 10_000  # rows that are compared with each other
 MEASURED = 1000  # rows whose distances give a bandwidth
 
@@ -29,7 +30,7 @@ Kernel = Callable[[Tensor, Tensor], Tensor]  # (N, D), (M, D) -> (N, M)
 def cubic(x: Tensor, y: Tensor) -> Tensor:
     """(x y / D + 1)^3: the means, variances and third moments of features count."""
     inner = torch.addmm(torch.ones((), dtype=x.dtype), x, y.T, alpha=1 / x.shape[1])
-    return inner * inner.square()
+    return inner.square().mul_(inner)
 
 
 def mmd2(x: Tensor, y: Tensor, kernel: Kernel = cubic) -> float:
@@ -55,14 +56,16 @@ class _Discrepancy(Gathered):
         raise NotImplementedError
 
     def estimate(self, level: float = LEVEL) -> dict[str, Estimate]:
-        x = self.seen.double()
-        within, between = _within(x, self.kernel), _between(x, self.reference, self.kernel)
+        x = self.seen
+        dtype = torch.float64 if max(len(x), len(self.reference)) <= EXACT else torch.float32
+        within, between = _within(x.to(dtype), self.kernel), _between(x.to(dtype), self.reference.to(dtype), self.kernel)
         value = float(within.mean() + self._own - 2 * between.mean())
         return {self.name: around(value, 2 * (within - between), level)}
 
     @cached_property
     def _own(self) -> Tensor:
-        return _within(self.reference, self.kernel).mean()
+        dtype = torch.float64 if len(self.reference) <= EXACT else torch.float32
+        return _within(self.reference.to(dtype), self.kernel).mean()
 
 
 class KernelDistance(_Discrepancy):
@@ -98,11 +101,15 @@ def _within(x: Tensor, kernel: Kernel) -> Tensor:
     n = len(x)
     if n < 2:
         raise ValueError(f"{n} samples: at least 2 are compared with each other")
-    parts = [kernel(part, x).sum(1) for part in x.split(CHUNK)]
-    own = [kernel(part, part).diagonal() for part in x.split(CHUNK)]
-    return (torch.cat(parts) - torch.cat(own)) / (n - 1)
+    sums = torch.zeros(n, dtype=torch.float64)
+    for first in range(0, n, CHUNK):  # every pair once: the kernel is symmetric
+        found = kernel(x[first : first + CHUNK], x[first:])
+        size = len(found)
+        sums[first : first + size] += found.sum(1).double() - found.diagonal().double()
+        sums[first + size :] += found[:, size:].sum(0).double()
+    return sums / (n - 1)
 
 
 def _between(x: Tensor, y: Tensor, kernel: Kernel) -> Tensor:
     """The mean of each row's kernel with the rows of y, (N,)."""
-    return torch.cat([kernel(part, y).mean(1) for part in x.split(CHUNK)])
+    return torch.cat([kernel(part, y).mean(1).double() for part in x.split(CHUNK)])
