@@ -18,7 +18,7 @@ from unnoise.cli import run as entry
 from unnoise.metric import Estimate
 from unnoise.metric.features import classifier
 from unnoise.model import load
-from unnoise.sampler import DDIM, DPMpp2M, Heun
+from unnoise.sampler import DDIM, FlowAdams, Heun
 from unnoise.task.evaluate import Evaluation, Number, Wish, compare, features
 from unnoise.task.report import report
 from unnoise.task.sweep import FILE, Point, Setting, choice, front, grid, read, steps, sweep, worse
@@ -123,7 +123,7 @@ def test_a_sweep_changes_how_a_run_is_sampled_and_the_page_shows_it(tmp_path: Pa
     assert html.count("→ ") == 1 and html.count('class="front"') == len(found.front)
     if found.stored:
         assert model.defaults.steps == found.chosen.setting.steps
-        assert isinstance(model.sampler, DDIM if found.chosen.setting.sampler else DPMpp2M)
+        assert isinstance(model.sampler, DDIM if found.chosen.setting.sampler else FlowAdams)
     assert found.before.setting == Setting("", default) and found.stored == (not worse(found.after, found.before))
 
     train(read_recipe("gan-digits", None, QUICK), other, device="cpu", report=False, say=lambda line: None)

@@ -35,7 +35,7 @@ SECTIONS = (
     "train",
     "model",
 )
-DEFAULTS = {"codec": "Identity", "level": "index", "loss": "Denoising", "sampler": "DPMpp2M", "times": "Uniform"}
+DEFAULTS = {"codec": "Identity", "level": "index", "loss": "Denoising", "sampler": "FlowAdams", "times": "Auto"}
 REQUIRED = ("domain", "schedule", "prediction", "network")
 Table = dict[str, Any]
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from unnoise import recipe
 from unnoise import sampler as sampler_room
 from unnoise import schedule as schedule_room
 from unnoise import times as times_room
@@ -19,7 +18,7 @@ from unnoise.sampler import Sampler
 from unnoise.schedule import VP, Flow, LinearBetas, ScaledLinearBetas, Schedule, ZeroSNR
 from unnoise.times import Times
 
-DEFAULT: Times = getattr(times_room, recipe.DEFAULTS["times"])()  # the times of a walk unless told otherwise
+DEFAULT: Times = times_room.Uniform()  # the times of a walk unless told otherwise
 # What is handed to constructors that cannot do without, by the name of the parameter.
 NEEDED: dict[str, Any] = {
     "betas": torch.linspace(1e-4, 0.05, 300, dtype=torch.float64),
