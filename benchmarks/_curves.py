@@ -30,7 +30,7 @@ def draw(found: dict[str, dict[int, dict[str, Any]]], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     columns = -(-len(found) // 2)
-    figure, axes = plt.subplots(2, columns, figsize=(2.5 * columns, 5.2), squeeze=False)
+    figure, axes = plt.subplots(2, columns, figsize=(2.5 * columns, 5.2), squeeze=False, layout="constrained")
     for axis, (name, rows) in zip(axes.flat, found.items(), strict=False):
         for key, (label, colour, style) in LINES.items():
             points = [(nfe, row[key]) for nfe, row in rows.items() if row[key]]
@@ -44,11 +44,10 @@ def draw(found: dict[str, dict[int, dict[str, Any]]], path: Path) -> None:
     for axis in axes.flat[len(found) :]:
         axis.set_axis_off()
     handles, labels = max((axis.get_legend_handles_labels() for axis in axes.flat), key=lambda pair: len(pair[0]))
-    figure.legend(handles, labels, loc="lower right" if len(found) % 2 else "lower center", fontsize=8, frameon=False)
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(LINES), fontsize=8, frameon=False)
     figure.supxlabel("network evaluations", fontsize=8)
     figure.supylabel("distance to the exact end", fontsize=8)
-    figure.tight_layout()
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=90)
 
 
 def table(found: dict[str, dict[int, dict[str, Any]]]) -> str:
