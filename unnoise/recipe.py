@@ -196,6 +196,10 @@ class Recipe:
         asked = {key: value for key, value in given.items() if key in parameters(member) and key not in arguments}
         if not inspect.isclass(member):
             return functools.partial(member, **arguments) if arguments else member
+        for lacking in parameters(member).values():
+            if lacking.default is inspect.Parameter.empty and lacking.name not in asked | arguments:
+                where = "only Python or another command can give it" if _is_object(lacking.annotation) else "add it here"
+                raise RecipeError(f"[{section}.{name}]: {lacking.name!r} must be given; {where}")
         try:
             return member(**asked, **arguments)
         except (ValueError, TypeError) as error:
