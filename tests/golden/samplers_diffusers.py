@@ -117,6 +117,9 @@ class Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.denoiser, name)
 
+    def begin(self) -> Watched:
+        return self
+
     def answer(self, x_t: Tensor, t: Any, cond: Any = None) -> Any:
         self.asked.append((x_t.clone(), float(t)))
         return self.denoiser.answer(x_t, t, cond)
