@@ -155,7 +155,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
         (["sample", run, "--cond", "label=12"], "no such class"),
         (["sample", run, "--cond", "lable=1"], "did you mean 'label'"),
         (["sample", run, "--cond", "label"], "NAME=VALUE"),
-        (["sample", run, "--sampler", "DDMI"], "did you mean 'DDIM'"),
+        (["sample", run, "--sampler", "Ancestrl"], "did you mean 'Ancestral'"),
         (["sample", run, "--set", "network.UNet.width=3"], "sampling changes"),
         (["sample", run, "--precision", "fp12"], "fp32 or bf16"),
         (["sample", run, "--stepz", 3], "--steps"),

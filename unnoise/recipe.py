@@ -190,13 +190,14 @@ class Recipe:
 
     def _construct(self, section: str, name: str, keys: Table, given: Mapping[str, Any]) -> Any:
         member = self._member(section, name)
+        known = parameters(member)
         arguments = {key: self._value(section, member, key, value) for key, value in keys.items()}
         checked = _model(member)(**arguments)
         arguments = {key: getattr(checked, key) for key in arguments}
-        asked = {key: value for key, value in given.items() if key in parameters(member) and key not in arguments}
+        asked = {key: value for key, value in given.items() if key in known and key not in arguments}
         if not inspect.isclass(member):
             return functools.partial(member, **arguments) if arguments else member
-        for lacking in parameters(member).values():
+        for lacking in known.values():
             if lacking.default is inspect.Parameter.empty and lacking.name not in asked | arguments:
                 where = "only Python or another command can give it" if _is_object(lacking.annotation) else "add it here"
                 raise RecipeError(f"[{section}.{name}]: {lacking.name!r} must be given; {where}")

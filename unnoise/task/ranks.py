@@ -1,7 +1,7 @@
 """One task over several processes, as torchrun starts them: work goes round by blocks, and comes together in order on the first.
 
-A process alone is rank 0 of 1. Blocks are the same whatever their number, and a sample is a function of its seed, so that files and
-numbers are the same too.
+A process alone is rank 0 of 1. Blocks are the same whatever their number, and a sample is a function of its seed, so that files
+and numbers are the same too.
 """
 
 from __future__ import annotations
