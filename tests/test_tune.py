@@ -84,6 +84,17 @@ def test_flow_adams_has_the_order_that_its_steps_allow(schedule: Schedule) -> No
         assert max(1 + len(terms.older) for terms in FlowAdams(2).plan(schedule, Auto()(schedule, n))) == 2
 
 
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_the_grid_has_walks_with_and_without_an_evaluation_at_the_end(schedule: Schedule) -> None:
+    plans = list(grid(schedule, 6))
+    lam = schedule.log_snr(torch.tensor(schedule.t_min, dtype=torch.float64)) / 2
+    left = {"closed": [], "open": []}
+    for plan in plans:
+        assert len(plan.t) == 6 and plan.t[0] == 1 and torch.isfinite(plan.weights).all()
+        left[plan.name.partition(" on ")[2].split()[0]].append(float(lam - schedule.log_snr(plan.t[-1]) / 2))
+    assert max(left["closed"]) < 0.01 < 0.1 < min(left["open"]) and len(left["closed"]) == len(left["open"])
+
+
 def test_fitted_leaves_other_times_to_another() -> None:
     denoiser, x, times = modes(VP()), noise(3), LogSNR()(VP(), 6)
     assert torch.equal(Fitted(DPMpp2M())(denoiser, x, times), DPMpp2M()(denoiser, x, times))

@@ -16,7 +16,8 @@ def conjugate_gradients(matrix: Linear, b: Tensor, steps: int = 400, tolerance: 
     """x with matrix(x) = b, each sample of the batch a system of its own; the matrix is positive (semi-)definite.
 
     From x = 0, so that of many solutions it finds the least. Ends when every residual is below `tolerance` of b, or after `steps`
-    applications.
+    applications. A matrix that is positive in theory alone (a network's Jacobian) may have directions in which it is not: a sample
+    that comes upon one stays where it is.
 
     Reference: Hestenes & Stiefel, Methods of Conjugate Gradients for Solving Linear Systems, 1952, eq. 3:1.
     """
@@ -26,7 +27,8 @@ def conjugate_gradients(matrix: Linear, b: Tensor, steps: int = 400, tolerance: 
         if (size <= tolerance**2 * first).all():
             break
         image = matrix(along)
-        step = expand(size / dot(along, image).clamp(min=torch.finfo(size.dtype).tiny), b)
+        curve = dot(along, image)
+        step = expand(torch.where(curve > 0, size / curve, 0), b)
         x, rest = x + step * along, rest - step * image
         size, before = dot(rest, rest), size
         along = rest + expand(size / before.clamp(min=torch.finfo(size.dtype).tiny), b) * along

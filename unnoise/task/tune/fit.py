@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unnoise.denoiser import Denoise
 from unnoise.schedule import Schedule
-from unnoise.task.tune.linear import SAMPLERS, SPACINGS, Plan, Sample, distance, end, error, grid
+from unnoise.task.tune.linear import ENDS, SAMPLERS, SPACINGS, Plan, Sample, distance, end, error, grid
 from unnoise.tensor import Rng
 from unnoise.times import FittedWalk
 
@@ -49,7 +49,7 @@ class Search:
 
     def cost(self, budgets: Sequence[int]) -> float:
         """About how many samples the network answers for walks of these numbers of steps; with a gradient one counts three."""
-        tried = len(SAMPLERS) * len(SPACINGS) * self.noises / 4 + 15 * self.held_out
+        tried = len(SAMPLERS) * len(SPACINGS) * len(ENDS) * self.noises / 4 + 15 * self.held_out
         return (self.noises + self.held_out) * self.fine + sum(budgets) * (tried + 3 * 2.5 * self.batch * self.steps)
 
     def within(self, cost: float, budgets: Sequence[int]) -> Search:

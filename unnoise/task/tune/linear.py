@@ -17,9 +17,10 @@ from unnoise.schedule import Schedule
 from unnoise.tensor import Cond
 from unnoise.times import Auto, FittedWalk, Karras, LogSNR, Times, Uniform
 
-SAMPLERS: tuple[Sampler, ...] = (FlowAdams(), FlowAdams(2), DPMpp2M(), DPMpp3M(), DEIS(), UniPC(3, lower=False), UniPC(2))
+SAMPLERS: tuple[Sampler, ...] = (FlowAdams(), FlowAdams(2), DPMpp2M(), DPMpp3M(), DEIS(), UniPC(3), UniPC(2))
 WIDE = Auto(high=3.0, fall=2.0), Auto(low=-3.0, high=4.0, fall=2.0)
 SPACINGS: tuple[Times, ...] = (Auto(), *WIDE, LogSNR(), Karras(), Uniform())
+ENDS = "closed", "open"
 LARGE = 3 * 32 * 32  # values a sample, from which on evaluations are made again for the gradient rather than kept
 GAP = 1e-3  # in lam, from the last evaluation to t_min, at least
 
@@ -111,12 +112,17 @@ def linear(sampler: Sampler, schedule: Schedule, times: Sequence[float], name: s
 
 
 def grid(schedule: Schedule, n: int) -> Iterator[Plan]:
-    """Every sampler on every spacing; the last evaluation is off t_min by next to nothing, where the walk ends."""
-    last = schedule.time(schedule.log_snr(torch.tensor([schedule.t_min], dtype=torch.float64)) - 2 * GAP)
-    for sampler, spacing in itertools.product(SAMPLERS, SPACINGS):
-        times = [*spacing(schedule, n)[:-1], float(last)] if n > 1 else [1.0]
+    """Every sampler on every spacing, closed and open.
+
+    Closed times have their last evaluation off t_min by next to nothing, where the walk ends; open ones leave that away and have
+    the others closer together.
+    """
+    last = float(schedule.time(schedule.log_snr(torch.tensor([schedule.t_min], dtype=torch.float64)) - 2 * GAP))
+    for sampler, spacing, kind in itertools.product(SAMPLERS, SPACINGS, ENDS if n > 1 else ENDS[:1]):
+        closed = [*spacing(schedule, n)[:-1], last] if n > 1 else [1.0]
+        times = list(spacing(schedule, n + 1)[:-1]) if kind == "open" else closed
         if all(a > b for a, b in itertools.pairwise(times)):
-            yield linear(sampler, schedule, times, f"{sampler} on {spacing}")
+            yield linear(sampler, schedule, times, f"{sampler} on {kind} {spacing}")
 
 
 @torch.no_grad()
