@@ -88,7 +88,7 @@ def test_flow_adams_has_the_order_that_its_steps_allow(schedule: Schedule) -> No
 def test_the_grid_has_walks_with_and_without_an_evaluation_at_the_end(schedule: Schedule) -> None:
     plans = list(grid(schedule, 6))
     lam = schedule.log_snr(torch.tensor(schedule.t_min, dtype=torch.float64)) / 2
-    left = {"closed": [], "open": []}
+    left: dict[str, list[float]] = {"closed": [], "open": []}
     for plan in plans:
         assert len(plan.t) == 6 and plan.t[0] == 1 and torch.isfinite(plan.weights).all()
         left[plan.name.partition(" on ")[2].split()[0]].append(float(lam - schedule.log_snr(plan.t[-1]) / 2))
