@@ -16,8 +16,8 @@ def conjugate_gradients(matrix: Linear, b: Tensor, steps: int = 400, tolerance: 
     """x with matrix(x) = b, each sample of the batch a system of its own; the matrix is positive (semi-)definite.
 
     From x = 0, so that of many solutions it finds the least. Ends when every residual is below `tolerance` of b, or after `steps`
-    applications. A matrix that is positive in theory alone (a network's Jacobian) may have directions in which it is not: a sample
-    that comes upon one stays where it is.
+    applications. A matrix that is positive in theory alone (a network's Jacobian) may have directions in which it is not: a
+    sample that comes upon one stays where it is.
 
     Reference: Hestenes & Stiefel, Methods of Conjugate Gradients for Solving Linear Systems, 1952, eq. 3:1.
     """
