@@ -338,7 +338,7 @@ def test_samplers_that_need_singular_values_say_so() -> None:
 
 
 @pytest.mark.parametrize("operator", [Quantize(3), Clip(-0.2, 0.2), JPEG(5), Gray() @ Downsample(2), Fourier(1 - torch.eye(8)),
-                                      Downsample(2, "area") @ torch.tanh], ids=repr)  # fmt: skip
+                                      Downsample(2, "area") @ torch.tanh], ids=["quantize", "clip", "jpeg", "grey of few", "fourier", "area of tanh"])  # fmt: skip
 def test_whatever_can_be_differentiated(operator: Operator) -> None:
     """What a smooth picture leaves of itself is nearly met by every method that takes the operator."""
     shape = (1, 3, 8, 8)
