@@ -13,7 +13,8 @@ from unnoise.sampler.base import Path, path
 from unnoise.sampler.multistep import Multistep, Terms
 from unnoise.schedule import Schedule
 
-LONG, SHORT = 0.2, 0.07  # of steps in u: below them third and fourth order pay, as measured by `benchmarks/quality.py`
+LONG = 0.2  # of a walk's longest step in u: below it third order pays,
+SHORT = 0.055  # and below this fourth order, as measured by `benchmarks/quality.py`
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class FlowAdams(Multistep):
     steps, from any noise and without signal (alpha_t = 0) too. One evaluation a step.
 
     Args:
-        order: 1 (DDIM) to 4: the most that a step has. A polynomial drawn out over a long step leads astray, so that steps
-            across more than `LONG` of u are of order 2 at most, and those across more than `SHORT` of order 3.
+        order: 1 (DDIM) to 4: the most that a step has. A polynomial drawn out over a long step leads astray, so that walks with
+            a step across more than `LONG` of u are of order 2 at most, and those with one across more than `SHORT` of order 3.
         lower: The order falls with the last evaluations (see `DPMpp2M`).
 
     Reference: Zhang & Chen, Fast Sampling of Diffusion Models with Exponential Integrator, 2023, eq. 14-15 (eps for v),
@@ -46,8 +47,8 @@ class FlowAdams(Multistep):
     def plan(self, schedule: Schedule, times: Sequence[float]) -> list[Terms]:
         at = path(schedule, times)
         u = shares(at)
-        most = [_most(u[: k + 2]) for k in range(len(u) - 1)]
-        orders = [min(order, limit) for order, limit in zip(self.orders(u, times), most, strict=True)]
+        most = _most(u)
+        orders = [min(order, most) for order in self.orders(u, times)]
         rows = [adams(u[k::-1][:order], u[k + 1]) for k, order in enumerate(orders)]
         return [terms(at, k, row, at.alpha[k + 1] + at.sigma[k + 1]) for k, row in enumerate(rows)]
 
@@ -56,8 +57,8 @@ class FlowAdams(Multistep):
 
 
 def _most(u: Sequence[float]) -> int:
-    """The highest order for a step to u[-1], by its length and that of the step before."""
-    longest = max(abs(a - b) for a, b in itertools.pairwise(u[-3:]))
+    """The highest order for a walk, by the longest of its steps."""
+    longest = max((abs(a - b) for a, b in itertools.pairwise(u)), default=0.0)
     return 2 if longest > LONG else 3 if longest > SHORT else 4
 
 
