@@ -31,7 +31,6 @@ LATER = {
     "diffusers_vq": "codecs",
     "edm_augment": "augmentation",
     "edm2_ops": "networks",
-    "edm2_phema": "averages of weights",
     "edm2_networks": "networks",
     "latent_diffusion": "codecs",
     "diffwave": "audio",

@@ -8,6 +8,8 @@ from .checkpoint import Checkpoint, latest, load, prune, save
 from .ema import EMA
 from .learner import NonFinite
 from .lock import claim
+from .power import Power
+from .snapshots import reconstruct
 from .trainer import Hook, State, Trainer
 from .weights import assign, read_weights, write_weights
 
@@ -18,6 +20,7 @@ __all__ = [
     "Hook",
     "NonFinite",
     "Order",
+    "Power",
     "State",
     "Trainer",
     "assign",
@@ -26,6 +29,7 @@ __all__ = [
     "load",
     "prune",
     "read_weights",
+    "reconstruct",
     "save",
     "write_weights",
 ]

@@ -42,8 +42,13 @@ class EMA:
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Take in the weights that update number `step` has left."""
-        averages: list[Tensor] = list(self.module.parameters())
-        weights = [weight.detach().to(mean.dtype) for weight, mean in zip(model.parameters(), averages, strict=True)]
-        torch._foreach_lerp_(averages, weights, 1 - self.decay(step))
+        blend(list(self.module.parameters()), list(model.parameters()), 1 - self.decay(step))
         if buffers := list(self.module.buffers()):
             torch._foreach_copy_(buffers, list(model.buffers()))
+
+
+@torch.no_grad()
+def blend(averages: list[Tensor], weights: list[Tensor], share: float) -> None:
+    """Move each average towards its weight by a share of their difference."""
+    newest = [weight.detach().to(mean.dtype) for weight, mean in zip(weights, averages, strict=True)]
+    torch._foreach_lerp_(averages, newest, share)

@@ -1,6 +1,6 @@
 """The tensors that a run carries from one step to the next, and the one thing that is done to them: an update."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .ema import EMA
+from .power import Power
 from .weights import assign, copy, nonfinite
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # AdamW's state of one parameter
@@ -27,6 +28,7 @@ class Learner:
         betas, weight_decay: AdamW's.
         clip: Largest norm of the gradient over all weights; infinity for none.
         ema, ema_warmup: The average's decay and warm-up share; see `EMA`.
+        lengths: Of averages that are kept beside it; see `Power`.
 
     Reference: Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019, algorithm 2. arXiv:1711.05101
     """
@@ -41,9 +43,11 @@ class Learner:
         clip: float,
         ema: float,
         ema_warmup: float,
+        lengths: Sequence[float] = (),
     ) -> None:
         self.model, self.objective, self.clip = model, objective or nn.ModuleDict(), clip
         self.average = EMA(model, ema, ema_warmup)
+        self.powers = [Power(model, length) for length in lengths]
         self.named = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         if not self.named:
             raise ValueError("the model has no weight to train; all are frozen (requires_grad=False)")
@@ -73,6 +77,8 @@ class Learner:
             group["lr"] = rate
         self.optimizer.step()
         self.average.update(self.model, step)
+        for power in self.powers:
+            power.update(self.model, step)
         self.sums += torch.stack([loss, norm, torch.ones_like(loss)])
 
     def first_bad_step(self) -> int:
@@ -104,6 +110,7 @@ class Learner:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         tensors |= {f"ema.{name}": tensor for name, tensor in self.average.module.state_dict().items()}
         tensors |= {f"{OBJECTIVE}.{name}": tensor for name, tensor in self.objective.state_dict().items()}
+        tensors |= {f"power.{k}.{name}": tensor for k, one in enumerate(self.powers) for name, tensor in one.weights.items()}
         for name, weight in self.named.items():  # a weight that has had no gradient yet has no moments
             state = self.optimizer.state.get(weight, {})
             tensors |= {f"optimizer.{key}.{name}": state[key] for key in MOMENTS if state}
@@ -114,6 +121,8 @@ class Learner:
         sections = {"model": self.model, "ema": self.average.module, OBJECTIVE: self.objective}
         for section, module in sections.items():
             assign(module, _below(section, tensors), f"{source} ({section})")
+        for k, one in enumerate(self.powers):
+            copy(one.weights, _below(f"power.{k}", tensors), f"{source} (average of length {one.length})")
         moments = {key: _below(f"optimizer.{key}", tensors) for key in MOMENTS}
         if unknown := moments["step"].keys() - self.named.keys():
             raise ValueError(f"{source} has trained '{min(unknown)}', which is not trained here")

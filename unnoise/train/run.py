@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from unnoise.tensor import Rng
 
-from . import checkpoint, disk
+from . import checkpoint, disk, snapshots
 from .batches import Batch, Dataset, Order, Part, ahead, stream
 from .learner import Learner, NonFinite, modules
 from .log import Log
@@ -60,6 +60,7 @@ class Run:
             clip=trainer.clip or float("inf"),
             ema=trainer.ema,
             ema_warmup=trainer.ema_warmup,
+            lengths=trainer.ema_lengths,
         )
         self.saved = 0
         self.lap = (0, time.perf_counter())
@@ -148,6 +149,13 @@ class Run:
         checkpoint.save(self.folder, step, self.learner.tensors(), self.facts)
         checkpoint.prune(self.folder, step, self.trainer.keep)
         self.saved = step
+
+    def keep_averages(self, step: int) -> None:
+        """Write a snapshot of the averages whose length is chosen later, if there are any and one is due."""
+        powers = self.learner.powers
+        if powers and snapshots.due(step, self.trainer.steps, self.trainer.ema_snapshots):
+            self.check()
+            snapshots.keep(self.folder, step, powers)
 
     def _stop(self, what: str, step: int) -> None:
         good = f"the last good checkpoint is step-{self.saved}" if self.saved else "there is no checkpoint yet"

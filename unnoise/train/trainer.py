@@ -14,6 +14,7 @@ from torch import nn
 from .batches import Dataset
 from .lock import claim, stoppable
 from .log import Log, Progress
+from .power import exponent
 from .resume import SAFE, plain
 from .run import Objective, Prepare, Run
 
@@ -35,6 +36,9 @@ class State:
     averaged: nn.Module
     folder: Path
     log: Callable[..., None]
+
+
+KEPT = ("train.Trainer.ema_lengths", "train.Trainer.ema_snapshots")
 
 
 class Hook(Protocol):
@@ -70,6 +74,9 @@ class Trainer:
         clip: Largest norm of the gradient; 0 for no clipping.
         ema: Decay of the averaged weights, per update; its half-life is at most `ema_warmup` of the updates made.
         ema_warmup: See `ema`.
+        ema_lengths: Of averages kept besides, from which one of any length can be made after training: 0.05 and 0.1 do;
+            see `Power`. Each takes the memory of the weights.
+        ema_snapshots: How often these are written, in half precision, evenly over the training.
         micro_batch: Samples in memory at once; the gradients of a batch are summed over its parts. Default: all.
         save_every: Updates between two checkpoints; there is always one at the end.
         keep: Checkpoints kept.
@@ -94,6 +101,8 @@ class Trainer:
     clip: float = 1.0
     ema: float = 0.9999
     ema_warmup: float = 0.05
+    ema_lengths: Sequence[float] = ()
+    ema_snapshots: int = 32
     micro_batch: int | None = None
     save_every: int = 1000
     keep: int = 2
@@ -107,9 +116,10 @@ class Trainer:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "betas", tuple(self.betas))  # TOML has lists
+        for name in ("betas", "ema_lengths"):  # TOML has lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         rules = {
-            "at least 1": ("steps", "batch", "save_every", "keep", "log_every"),
+            "at least 1": ("steps", "batch", "save_every", "keep", "log_every", "ema_snapshots"),
             "at least 0": ("warmup", "weight_decay", "clip", "ema_warmup", "preview_every", "validate_every"),
         }
         for rule, names in rules.items():
@@ -119,6 +129,8 @@ class Trainer:
         for name, value in (("ema", self.ema), ("betas[0]", self.betas[0]), ("betas[1]", self.betas[1])):
             if not 0 <= value < 1:
                 raise ValueError(f"{name} is {value}; expected at least 0 and below 1")
+        if len({exponent(length) for length in self.ema_lengths}) < len(self.ema_lengths):
+            raise ValueError(f"ema_lengths are {list(self.ema_lengths)}; expected each once")
         if not 0 < self.lr < math.inf:
             raise ValueError(f"lr is {self.lr}; expected a positive number")
         if self.micro_batch is not None and not 1 <= self.micro_batch <= self.batch:
@@ -182,7 +194,10 @@ class Trainer:
         if len(dataset) < 1:
             raise ValueError("the dataset has no items; expected at least 1")
         own = {f"train.Trainer.{name}": value for name, value in asdict(self).items()}
-        options = plain({**(options or {}), **own, "dataset.items": len(dataset)})
+        options = {**(options or {}), **own, "dataset.items": len(dataset)}
+        if not self.ema_lengths:  # as a run began that knew none
+            options = {name: value for name, value in options.items() if not name.startswith(KEPT)}
+        options = plain(options)
         # Dropout draws from torch's generators, which are seeded anew in each step and given back as they were.
         with claim(folder), stoppable() as stop, _forked(device):
             run = Run(self, model, objective, dataset, folder, prepare, device)
@@ -205,6 +220,7 @@ class Trainer:
                         hook(State(step, self.steps, model, run.averaged, folder, partial(log.row, step)))
                         model.train()
                     stopped = stop.signal is not None
+                    run.keep_averages(step)
                     if last or stopped or _due(step, self.save_every):
                         run.save(step, log)
                     if stopped:
