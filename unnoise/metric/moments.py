@@ -112,7 +112,7 @@ class Frechet(Metric):
     def estimate(self, level: float = LEVEL) -> dict[str, Estimate]:
         whole = _sum(self.parts)
         value = frechet(self.reference, whole)
-        influence = self._influence(whole)
+        influence = self.influence()
         half = max(whole.n / len(influence), 1) ** -0.5  # the interval is of all samples, the influence of those kept
         found = around(value, half * influence, level)
         numbers = {"frechet": found}
@@ -123,8 +123,9 @@ class Frechet(Metric):
             numbers["frechet_infinity"] = Estimate(limit, limit + found.low - value, limit + found.high - value)
         return numbers
 
-    def _influence(self, whole: Moments) -> Tensor:
-        """Of the rows that are kept, (N,)."""
+    def influence(self) -> Tensor:
+        """Of the samples that are kept, (N,): the difference of two of these is that of a difference of two distances."""
+        whole = _sum(self.parts)
         values, vectors = _eigen(whole.covariance)
         white = torch.where(values > 0, values, 1).rsqrt() * (values > 0)
         root = _root(self.reference.covariance) @ (vectors * values.sqrt())
