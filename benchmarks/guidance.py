@@ -1,12 +1,12 @@
 """Does guidance do what it is for? `python -m benchmarks guidance --data=MNIST NAME=RUN,CLASSIFIER[,N] ... [--pictures=FOLDER]`.
 
-For each run the classifier guides it over WEIGHTS, the run itself being told nothing of the class (weight 0: nothing at all), and,
-where the run knows classes, classifier-free guidance over SCALES (1: the run as it is). N samples a cell (600), a tenth of each class
-asked for, the same seeds in every cell. Of each cell: the share that an independent classifier, trained on real data and never used
-in generation, recognises as asked; the mean distance of two samples of one class in its features; their Frechet distance to all
-real test items, beside that of as many real training items, and how much it is above that of the unguided samples of the same
-seeds, with an interval. With a folder for pictures: a sheet of each, a row a class, columns by scale. `--engine=onnx` runs the
-networks by ONNX Runtime.
+For each run the classifier guides it over WEIGHTS, the run itself being told nothing of the class (weight 0: nothing at all),
+and, where the run knows classes, classifier-free guidance over SCALES (1: the run as it is). N samples a cell (600), a tenth
+of each class asked for, the same seeds in every cell. Of each cell: the share that an independent classifier, trained on real
+data and never used in generation, recognises as asked; the mean distance of two samples of one class in its features; their
+Frechet distance to all real test items, beside that of as many real training items, and how much it is above that of the
+unguided samples of the same seeds, with an interval. With a folder for pictures: a sheet of each, a row a class, columns by
+scale. `--engine=onnx` runs the networks by ONNX Runtime.
 """
 
 from __future__ import annotations
