@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 import json
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 import unnoise
-from unnoise.model import Model, load
+from unnoise.model import Defaults, Model, load
 from unnoise.recipe import Recipe
 from unnoise.sampler import Moment
 from unnoise.task import machine, ranks
@@ -185,10 +186,16 @@ def with_sections(model: Model, recipe: Mapping[str, Any]) -> Model:
     sections = {name: keys for name, keys in model.recipe.sections.items() if name not in SECTIONS}
     changed = Recipe({**sections, **{name: recipe[name] for name in SECTIONS if recipe.get(name)}}, model.recipe.foreign)
     changed.check()
-    model.recipe = changed
-    model.sampler, model.times = changed.build("sampler"), changed.build("times")
-    model.guidance = changed.build_all("guidance")
-    return model
+    return sampling_by(model, changed, model.defaults)
+
+
+def sampling_by(model: Model, recipe: Recipe, defaults: Defaults | None = None) -> Model:
+    """A model of the same parts that samples as another recipe says, with its defaults unless others are given."""
+    changed = copy.copy(model)
+    changed.recipe, changed.sampler, changed.times = recipe, recipe.build("sampler"), recipe.build("times")
+    changed.guidance = recipe.build_all("guidance")
+    changed.defaults = defaults or (recipe.build("model") if recipe.members("model") else Defaults())
+    return changed
 
 
 def seeds(text: str) -> list[int]:
