@@ -8,7 +8,20 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["Device", "Precision", "Run", "Seed", "Set", "Threads", "app", "budgets", "conditions", "integers", "show"]
+__all__ = [
+    "Device",
+    "Precision",
+    "Run",
+    "Seed",
+    "Set",
+    "Threads",
+    "app",
+    "budgets",
+    "conditions",
+    "fractions",
+    "integers",
+    "show",
+]
 
 app = typer.Typer(
     name="unnoise",
@@ -57,6 +70,21 @@ def budgets(option: str, text: str) -> list[int]:
         raise ValueError(f"{option} {text}: expected a range that rises, from 1 on")
     count = max(round(math.log(last / first, 2**0.5)), 1)
     return sorted({round(first * (last / first) ** (k / count)) for k in range(count + 1)})
+
+
+def fractions(option: str, text: str) -> list[float]:
+    """Numbers with commas between them; or the ends of a range, "0.02..0.2", from one to the other in steps of about 1.4."""
+    ends = text.split("..") if ".." in text else text.split(",")
+    try:
+        found = [float(part) for part in ends]
+    except ValueError:
+        raise ValueError(f"{option} {text}: expected numbers with commas between them, or a range LOW..HIGH") from None
+    if ".." not in text:
+        return found
+    if len(found) != 2 or not 0 < found[0] <= found[1]:
+        raise ValueError(f"{option} {text}: expected a range LOW..HIGH that rises, from above 0 on")
+    count = max(round(math.log(found[1] / found[0], 2**0.5)), 1)
+    return [float(f"{found[0] * (found[1] / found[0]) ** (k / count):.3g}") for k in range(count + 1)]
 
 
 def _number(text: str) -> Any:

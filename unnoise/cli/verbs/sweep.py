@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from unnoise.cli.app import Device, Run, Seed, Threads, app, budgets
+from unnoise.cli.app import Device, Run, Seed, Threads, app, budgets, fractions
+
+if TYPE_CHECKING:
+    from unnoise.task.evaluate import Wish
 
 
 @app.command()
 def sweep(
     run: Run,
     nfe: Annotated[
-        str, typer.Option(metavar="N,N,...|N..N", help="evaluations of the network for a sample, without guidance's")
-    ] = "5..50",
+        str | None,
+        typer.Option(metavar="N,N,...|N..N", help="evaluations of the network for a sample, without guidance's; 5..50"),
+    ] = None,
     sampler: Annotated[str, typer.Option(metavar="A,B", help="samplers by name; own is the run's")] = "own,DDIM,DPMpp2M",
     scale: Annotated[str | None, typer.Option(metavar="X,Y", help="of classifier-free guidance; 1 is none")] = None,
+    ema: Annotated[
+        str | None, typer.Option(metavar="X,Y,...|X..Y", help="lengths of the weights' average; first, or without --nfe alone")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="what samples are compared with; the run's own data if not given")] = None,
     n: Annotated[int, typer.Option("-n", help="samples of each setting")] = 300,
     features: Annotated[str | None, typer.Option(help="raw, pooled16, classifier, ..., or a file")] = None,
@@ -25,19 +33,34 @@ def sweep(
     threads: Threads = None,
     seed: Seed = 0,
 ) -> None:
-    """Measure many ways to sample a run; the cheapest of the best becomes its default. It gets a sweep.html."""
+    """Measure many ways to sample a run, or lengths of its weights' average; the best becomes its default."""
     from unnoise.task import machine
     from unnoise.task.evaluate import Wish
-    from unnoise.task.sweep import line
-    from unnoise.task.sweep import sweep as task
 
     machine.threads(threads)
-    try:
-        scales = [float(part) for part in scale.split(",")] if scale else [None]
-    except ValueError:
-        raise ValueError(f"--scale {scale}: expected numbers with commas between them") from None
-    names = ["" if name.strip() == "own" else name.strip() for name in sampler.split(",")]
-    found = task(run, budgets("--nfe", nfe), names, scales, Wish(n, data, features, seed=seed, device=device))
+    wish = Wish(n, data, features, seed=seed, device=device)
+    if ema:
+        _lengths(run, fractions("--ema", ema), wish)
+    if nfe or not ema:
+        scales = fractions("--scale", scale) if scale else [None]
+        names = ["" if name.strip() == "own" else name.strip() for name in sampler.split(",")]
+        _settings(run, budgets("--nfe", nfe or "5..50"), names, scales, wish)
+
+
+def _lengths(run: Path, asked: Sequence[float], wish: Wish) -> None:
+    from unnoise.task.sweep.grid import said
+    from unnoise.task.sweep.lengths import lengths
+
+    found = lengths(run, asked, wish)
+    print(said("on fresh seeds: as it was", found.before))
+    print(said(f"                length {found.chosen:.3g}", found.after))
+    print(f"{run}: {f'the weights are now an average of length {found.chosen:.3g}' if found.stored else 'the weights stay'}")
+
+
+def _settings(run: Path, asked: Sequence[int], samplers: Sequence[str], scales: Sequence[float | None], wish: Wish) -> None:
+    from unnoise.task.sweep import line, sweep
+
+    found = sweep(run, asked, samplers, scales, wish)
     print("the front:")
     for point in found.front:
         print(f"{line(point)}\n     {' '.join(f'--set {change}' for change in point.setting.changes)}")

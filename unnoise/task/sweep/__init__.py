@@ -19,7 +19,7 @@ from unnoise.model import Model, load
 from unnoise.recipe import Recipe
 from unnoise.task import machine
 from unnoise.task.evaluate import Wish
-from unnoise.task.sweep.grid import Bench, Point, Setting, grid, steps
+from unnoise.task.sweep.grid import Bench, Point, Setting, grid, said, steps, worse
 
 __all__ = ["FILE", "Bench", "Front", "Point", "Setting", "choice", "front", "grid", "read", "steps", "sweep", "worse"]
 
@@ -107,7 +107,7 @@ def decided(bench: Bench, points: list[Point], present: Setting) -> Front:
     chosen = choice(best)
     fresh = bench.wish.seed + bench.wish.n
     before, after = (bench.point(setting, fresh) for setting in (present, chosen.setting))
-    stored = not worse(after, before)
+    stored = not worse(after.numbers, before.numbers)
     return Front(points, best, chosen, before, after, stored, bench.real, bench.protocol)
 
 
@@ -122,13 +122,7 @@ def front(points: Sequence[Point]) -> list[Point]:
 
 def choice(front: Sequence[Point]) -> Point:
     """The cheapest of a front that is not surely worse than its best."""
-    return next(point for point in front if not worse(point, front[-1]))
-
-
-def worse(one: Point, other: Point) -> bool:
-    """Whether one is surely worse in any number: beyond both intervals."""
-    shares = [name for name in one.numbers if name != "frechet" and name in other.numbers]
-    return one.frechet.low > other.frechet.high or any(one.numbers[n].high < other.numbers[n].low for n in shares)
+    return next(point for point in front if not worse(point.numbers, front[-1].numbers))
 
 
 def store(run: Path, model: Model, setting: Setting) -> None:
@@ -162,5 +156,4 @@ def read(run: Path) -> list[Point]:
 
 def line(point: Point) -> str:
     """A point for a person."""
-    told = [f"{name} {value.value:.3g} [{value.low:.3g} .. {value.high:.3g}]" for name, value in point.numbers.items()]
-    return f"{point.nfe:4d} evaluations, {point.label}: {', '.join(told)}"
+    return said(f"{point.nfe:4d} evaluations, {point.label}", point.numbers)

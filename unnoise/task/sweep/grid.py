@@ -16,6 +16,7 @@ from unnoise.task.evaluate.board import Board
 from unnoise.task.evaluate.real import real, split
 from unnoise.task.evaluate.sources import Made, opened
 
+Numbers = dict[str, Estimate]
 NUMBERS = ("frechet", "recall", "precision", "accuracy")  # of a setting; those that the data have
 
 
@@ -67,15 +68,15 @@ class Point:
     label: str
     nfe: int
     seconds: float
-    numbers: dict[str, Estimate]
+    numbers: Numbers
 
     @property
     def frechet(self) -> Estimate:
         return self.numbers["frechet"]
 
     def json(self) -> dict[str, Any]:
-        numbers = {name: value._asdict() for name, value in self.numbers.items()}
-        return {**dataclasses.asdict(self.setting), "label": self.label, "nfe": self.nfe, "seconds": self.seconds, **numbers}
+        cost = {"label": self.label, "nfe": self.nfe, "seconds": self.seconds}
+        return {**dataclasses.asdict(self.setting), **cost, **plain(self.numbers)}
 
     @classmethod
     def read(cls, told: dict[str, Any]) -> Point:
@@ -157,3 +158,19 @@ def label(model: Model, setting: Setting) -> str:
     """The sampler's name and the scale, if that was set."""
     name = setting.sampler or type(model.sampler).__name__
     return name + (f", scale {setting.scale:g}" if setting.scale is not None else "")
+
+
+def worse(one: Numbers, other: Numbers) -> bool:
+    """Whether one is surely worse in any number: beyond both intervals."""
+    shares = [name for name in one if name != "frechet" and name in other]
+    return one["frechet"].low > other["frechet"].high or any(one[n].high < other[n].low for n in shares)
+
+
+def said(what: str, numbers: Numbers) -> str:
+    """Numbers for a person."""
+    return f"{what}: " + ", ".join(f"{name} {n.value:.3g} [{n.low:.3g} .. {n.high:.3g}]" for name, n in numbers.items())
+
+
+def plain(numbers: Numbers) -> dict[str, Any]:
+    """Numbers as JSON holds them."""
+    return {name: number._asdict() for name, number in numbers.items()}
