@@ -43,8 +43,8 @@ Conditions = Mapping[str, Condition]
 
 
 def nulls(conditions: Conditions, batch: int, device: torch.device | str | None = None) -> dict[str, Tensor]:
-    """Every condition at its null; `concat` and `known` have none to speak of and are left out."""
-    kept = {name: c for name, c in conditions.items() if c.route not in ("concat", "known")}
+    """Every condition at its null; what is never dropped, as `concat` and `known`, has none to speak of and is left out."""
+    kept = {name: c for name, c in conditions.items() if c.drop and c.route not in ("concat", "known")}
     return {name: condition.null(batch, device) for name, condition in kept.items()}
 
 

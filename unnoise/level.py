@@ -33,6 +33,15 @@ def time(schedule: Schedule, t: Tensor, scale: float = 999.0) -> Tensor:
     return scale * t
 
 
+def alpha(schedule: Schedule, t: Tensor, scale: float = 1000.0) -> Tensor:
+    """scale alpha_t, for networks that are told the noise itself rather than a place in a chain.
+
+    Reference: Saharia et al., Image Super-Resolution via Iterative Refinement, 2021, section 2.4 (there sqrt(gamma)).
+    arXiv:2104.07636
+    """
+    return scale * schedule(t)[0]
+
+
 def sigma(schedule: Schedule, t: Tensor) -> Tensor:
     """The noise scale itself. Reference: Song et al. 2021, reference code (variance exploding). arXiv:2011.13456"""
     return schedule(t)[1]
@@ -55,4 +64,4 @@ def _steps(schedule: Schedule) -> int:
     return len(schedule) if isinstance(schedule, Table) else 1000
 
 
-__all__ = ["c_noise", "index", "log_snr", "nearest", "rank", "sigma", "time"]
+__all__ = ["alpha", "c_noise", "index", "log_snr", "nearest", "rank", "sigma", "time"]

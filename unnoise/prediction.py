@@ -84,6 +84,11 @@ def edm(alpha: Tensor, sigma: Tensor, sigma_data: float = 0.5) -> Coefficients:
     return alpha * sigma_data**2 / power, sigma * sigma_data * power.rsqrt(), power.rsqrt()
 
 
+def blind(alpha: Tensor, sigma: Tensor) -> Coefficients:
+    """The data, of a network that is not shown x_t: x0 = F(0, level, cond), the regression of x on its conditions."""
+    return torch.zeros_like(alpha), torch.ones_like(alpha), torch.zeros_like(alpha)
+
+
 class Mean:
     """The mean of the next state of a chain, E[q(x_{t-1} | x_t, x)] = c_x x + c_t x_t: x0 = (F - c_t x_t) / c_x.
 
@@ -106,4 +111,4 @@ class Mean:
         return -self.c_t[entry] / c_x, 1 / c_x, unit(alpha, sigma)
 
 
-__all__ = ["Mean", "edm", "eps", "flow", "score", "v", "x0"]
+__all__ = ["Mean", "blind", "edm", "eps", "flow", "score", "v", "x0"]

@@ -24,9 +24,11 @@ from typing import Any
 SECTIONS = (
     "domain",
     "codec",
+    "operator",
     "schedule",
     "prediction",
     "level",
+    "denoiser",
     "network",
     "loss",
     "sampler",
@@ -37,6 +39,7 @@ SECTIONS = (
 )
 DEFAULTS = {"codec": "Identity", "level": "index", "loss": "Denoising", "sampler": "FlowAdams", "times": "Auto"}
 REQUIRED = ("domain", "schedule", "prediction", "network")
+SEVERAL = ("operator", "guidance")  # the first is the innermost
 Table = dict[str, Any]
 
 
@@ -98,7 +101,7 @@ class Recipe:
             wrong.append("[loss]: a classifier is trained on CrossEntropy, and nothing else is")
         for section in SECTIONS:
             members = self.members(section)
-            if len(members) > 1 and section != "guidance":
+            if len(members) > 1 and section not in SEVERAL:
                 wrong.append(f"[{section}]: one member is expected, given {', '.join(members)}")
             for name, keys in members.items():
                 wrong += self._faults(section, name, keys)

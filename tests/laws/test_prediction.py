@@ -53,6 +53,7 @@ def test_the_exact_target_gives_back_x(name: str, schedule: Schedule) -> None:
     targets = {
         "eps": eps,
         "x0": x,
+        "blind": x,
         "v": alpha * eps - sigma * x,
         "score": -eps / sigma,
         "flow": eps - x,
@@ -105,6 +106,7 @@ def test_levels() -> None:
     assert level.index(VP(), torch.ones(1)).item() == 999 and level.index(VP(), torch.ones(1), scale=0.25).item() == 249.75
     assert level.nearest(chain, torch.tensor([0.0107], dtype=torch.float64)).item() == 10
     assert level.time(VP(), torch.tensor([0.5])).item() == 499.5
+    assert level.alpha(VP(), torch.zeros(1), scale=10.0).item() == 10
     assert level.sigma(VE(), torch.ones(1).double()).item() == pytest.approx(50)
     assert level.log_snr(Cosine(), torch.zeros(1).double()).item() == pytest.approx(15)
     assert level.c_noise(EDM(), torch.ones(1).double()).item() == pytest.approx(math.log(80) / 4)

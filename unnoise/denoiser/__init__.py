@@ -1,11 +1,13 @@
 """E[x | x_t]: learned, or exact; and of what class x is."""
 
 from unnoise.denoiser.base import Answer, Denoise, Denoiser, Time, times
+from unnoise.denoiser.centred import Centred
 from unnoise.denoiser.exact import Empirical, Gaussian, Mixture, score
 from unnoise.denoiser.recogniser import Recognise, Recogniser
 
 __all__ = [
     "Answer",
+    "Centred",
     "Denoise",
     "Denoiser",
     "Empirical",

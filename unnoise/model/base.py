@@ -17,7 +17,7 @@ from unnoise.codec import Codec
 from unnoise.condition import Conditions, unknown_condition
 from unnoise.condition import rows as of_rows
 from unnoise.denoiser import Denoise, Denoiser, Recogniser
-from unnoise.domain import Domain
+from unnoise.domain import Dataset, Domain
 from unnoise.guidance import Borrowing, Guidance, Guided
 from unnoise.model import parts
 from unnoise.recipe import Recipe
@@ -66,6 +66,7 @@ class Model:
         recipe: As given.
         domain, codec, denoiser: The parts that training knows too. Where the network is a classifier the last is a `Recogniser`:
             it samples nothing, and guides others.
+        shown: What the network is shown of x beside x_t, a measurement; None for most models.
         sampler, times, guidance, defaults: The parts that only sampling knows.
         precision: "fp32", or "bf16" to run the network under autocast.
         digest: SHA-256 of the weights' file, "" before there is one.
@@ -77,8 +78,11 @@ class Model:
         domain: Domain = recipe.build("domain")
         self.domain = domain if facts is None else domain.with_facts(facts)
         self.codec: Codec = recipe.build("codec")
-        build: Any = parts.recogniser if recipe.classifies else parts.denoiser
-        self.denoiser: Denoiser = build(recipe, self.domain, self.codec, network)
+        self.shown = parts.shown(recipe, self.domain, self.codec)
+        if recipe.classifies:
+            self.denoiser: Denoiser = parts.recogniser(recipe, self.domain, self.codec, network)  # type: ignore[assignment]
+        else:
+            self.denoiser = parts.denoiser(recipe, self.domain, self.codec, network, self.shown)
         self.sampler: Sampler = recipe.build("sampler")
         self.times: Times = recipe.build("times")
         self.guidance: list[Guidance] = recipe.build_all("guidance")
@@ -179,6 +183,7 @@ class Model:
         denoiser = self.guided(guidance, scale)
         known = denoiser.conds
         values = self.draw(seeds, known) if cond is None else self.conditions(cond, len(seeds), known)
+        values = self.with_shown(values, seeds)
         sampler, times = sampler or self.sampler, times or self.times
         fitted = times if isinstance(sampler, Fitted) else times.unfitted  # the walks fitted with one sampler are no other's
         if any(getattr(rule, "ancestral", False) for rule in guidance) and not isinstance(sampler, Ancestral):
@@ -250,6 +255,30 @@ class Model:
         drawn, known = self.domain.draw(Rng(seeds)), self.conds if known is None else known
         return {name: value for name, value in drawn.items() if name in known}
 
+    def learnt(self, batch: Mapping[str, Tensor], rng: Rng) -> dict[str, Tensor]:
+        """A batch of the data as objectives take it: x encoded, with what the network is shown of it, keyed by `rng`."""
+        shown = self.shown.of(batch["x"], rng) if self.shown else {}
+        return {**batch, **shown, "x": self.codec.encode(batch["x"])}
+
+    def with_shown(self, values: Mapping[str, Tensor], seeds: Sequence[int]) -> dict[str, Tensor]:
+        """Conditions with what the network is to be shown, where that is lacking: of held-out pictures, drawn by the seeds.
+
+        Raises:
+            ValueError: If the data are not there.
+        """
+        if self.shown is None or "seen" in values:
+            return dict(values)
+        rng = Rng(seeds)
+        try:
+            data = held_out(self.domain)
+            pictures = data.batch(rng.integers(len(data), (), "picture"))
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"this model makes pictures of others, and those that it was trained on are not there ({error}); "
+                f"give some: unnoise edit RUN FILE"
+            ) from error
+        return {**values, **self.shown.of(pictures["x"], rng)}
+
     def conditions(self, cond: Mapping[str, Value], n: int, known: Conditions | None = None) -> dict[str, Tensor]:
         """Conditions as a person writes them, as tensors of n rows.
 
@@ -296,6 +325,14 @@ class Model:
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
+
+
+def held_out(domain: Domain) -> Dataset:
+    """Pictures that were not trained on, or else those that were."""
+    try:
+        return domain.dataset("val")
+    except ValueError:
+        return domain.dataset("train")
 
 
 def _batches(n: int, size: int) -> Iterator[list[int]]:

@@ -4,21 +4,40 @@ from __future__ import annotations
 
 from torch import nn
 
-from unnoise.codec import Codec
+from unnoise.codec import Codec, Identity
 from unnoise.denoiser import Denoiser, Recogniser
 from unnoise.domain import Domain
+from unnoise.operator import Shown
 from unnoise.recipe import Recipe, RecipeError
 from unnoise.zoo.empty import Making, made
 
 
-def denoiser(recipe: Recipe, domain: Domain, codec: Codec, network: nn.Module | Making | None) -> Denoiser:
-    network = made(network, lambda: recipe.build("network", shape=codec.shape(domain.shape), conds=domain.conds))
+def denoiser(
+    recipe: Recipe, domain: Domain, codec: Codec, network: nn.Module | Making | None, shown: Shown | None = None
+) -> Denoiser:
+    conds = domain.conds | (shown.conds if shown else {})
+    network = made(network, lambda: recipe.build("network", shape=codec.shape(domain.shape), conds=conds))
     schedule = recipe.build("schedule")
     predict, level = recipe.build("prediction", schedule=schedule), recipe.build("level")
+    if recipe.members("denoiser"):
+        given = {"network": network, "schedule": schedule, "predict": predict, "level": level, "project": domain.project}
+        return recipe.build("denoiser", **given, **({"shown": shown} if shown else {}))
     try:
         return Denoiser(network, schedule, predict, level, domain.project)
     except ValueError as error:
         raise RecipeError(str(error)) from error
+
+
+def shown(recipe: Recipe, domain: Domain, codec: Codec) -> Shown | None:
+    """What the network is shown of x, where the recipe names operators."""
+    if not recipe.members("operator"):
+        return None
+    if not isinstance(codec, Identity):
+        raise RecipeError("[operator]: measurements are shown to networks of the pictures themselves; expected no codec")
+    try:
+        return Shown(recipe.build_all("operator"), domain.shape)
+    except ValueError as error:
+        raise RecipeError(f"[operator]: {error}") from error
 
 
 def recogniser(recipe: Recipe, domain: Domain, codec: Codec, network: nn.Module | Making | None) -> Recogniser:

@@ -5,11 +5,13 @@ from unnoise.operator.blur import Blur, GaussianBlur, MotionBlur
 from unnoise.operator.channels import Gray
 from unnoise.operator.fourier import Fourier
 from unnoise.operator.jpeg import JPEG
+from unnoise.operator.law import Holes, Law, Noise
 from unnoise.operator.levels import Clip, Quantize
 from unnoise.operator.mask import Crop, Mask
 from unnoise.operator.matrix import Matrix
 from unnoise.operator.measurement import Measurement, noise_std
 from unnoise.operator.resample import Downsample
+from unnoise.operator.shown import Shown
 from unnoise.operator.spectrum import Spectrum
 
 __all__ = [
@@ -23,13 +25,17 @@ __all__ = [
     "Function",
     "GaussianBlur",
     "Gray",
+    "Holes",
     "Identity",
+    "Law",
     "Mask",
     "Matrix",
     "Measurement",
     "MotionBlur",
+    "Noise",
     "Operator",
     "Quantize",
+    "Shown",
     "Spectrum",
     "noise_std",
 ]

@@ -55,6 +55,10 @@ class Operator(ABC):
         exact = y.to(torch.complex128 if y.is_complex() else torch.float64)
         return least_squares(self, lambda r: self.adjoint(r, like), exact).to(_real(y))
 
+    def lift(self, y: Tensor, like: Tensor) -> Tensor:
+        """y brought to the sides of x, for networks that are shown it: y itself where it has them, else pinv(y)."""
+        return y if y.shape[2:] == like.shape[2:] and not y.is_complex() else self.pinv(y, like)
+
     def __matmul__(self, inner: Operator | Callable[[Tensor], Tensor]) -> Composed:
         """This operator after another, or after any differentiable function (a codec's `decode`)."""
         return Composed(self, inner if isinstance(inner, Operator) else Function(inner))

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import torch
 from torch import Tensor
 
-from unnoise.codec import Codec
 from unnoise.denoiser import Denoiser
 from unnoise.domain import Dataset
 from unnoise.loss import GOLDEN, Objective
 from unnoise.tensor import Rng
 
+Learnt = Callable[[Mapping[str, Tensor], Rng], Mapping[str, Tensor]]
 BANDS = 5
 ITEMS = 256
 BATCH = 64
 
 
 @torch.no_grad()
-def by_band(model: Denoiser, codec: Codec, objective: Objective, dataset: Dataset, items: int = ITEMS) -> dict[str, float]:
+def by_band(model: Denoiser, learnt: Learnt, objective: Objective, dataset: Dataset, items: int = ITEMS) -> dict[str, float]:
     """Mean loss in each of five bands of t, on the same items, times and noises at every call.
 
     Args:
-        model, codec, objective: What is trained.
+        model, objective: What is trained.
+        learnt: Makes what is learnt of a batch (`Model.learnt`).
         dataset: Its first `items` are taken, each at one time; times are spread evenly.
     """
     device = next(model.parameters()).device
@@ -30,8 +33,8 @@ def by_band(model: Denoiser, codec: Codec, objective: Objective, dataset: Datase
     times, losses = model.schedule.uniform(quantiles), []
     for rows in torch.arange(n).split(BATCH):
         batch = {name: value.to(device) for name, value in dataset.batch(rows).items()}
-        batch["x"] = codec.encode(batch["x"])
-        losses.append(objective.at(model, batch, times[rows], Rng(0, rows).at(1)).cpu())
+        rng = Rng(0, rows).at(1)
+        losses.append(objective.at(model, learnt(batch, rng), times[rows], rng).cpu())
     return _means(torch.cat(losses), quantiles)
 
 

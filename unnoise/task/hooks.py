@@ -36,7 +36,7 @@ class Validate:
         averaged: Any = state.averaged
         state.log(
             **{
-                name: by_band(averaged, self.model.codec, self.objective, dataset)
+                name: by_band(averaged, self.model.learnt, self.objective, dataset)
                 for name, dataset in sets.items()
                 if dataset is not None
             }

@@ -76,8 +76,7 @@ def train(
     model.codec.to(on)
 
     def prepare(batch: Mapping[str, Tensor], rng: Rng) -> Mapping[str, Tensor]:
-        dropped = drop(model.denoiser.conds, batch, rng)
-        return {**dropped, "x": model.codec.encode(batch["x"])}
+        return model.learnt(drop(model.denoiser.conds, batch, rng), rng)
 
     if not (out / "recipe.toml").exists():
         model.describe(out)
@@ -137,8 +136,8 @@ def forecast(recipe: Recipe, device: str = "auto") -> dict[str, Any]:
     batch = {name: value.to(on) for name, value in data.batch(torch.arange(trainer.batch) % len(data)).items()}
     seconds = []
     for step in range(3):
-        started = time.perf_counter()
-        objective(denoiser, batch, Rng(0, torch.arange(trainer.batch)).at(step)).mean().backward()
+        started, rng = time.perf_counter(), Rng(0, torch.arange(trainer.batch)).at(step)
+        objective(denoiser, model.learnt(batch, rng), rng).mean().backward()
         if on.type == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - started)
