@@ -92,7 +92,8 @@ def drawing(noises: Noises, *places: str) -> Iterator[None]:
 
 
 def pictures(folder: Path, kind: str, steps: int) -> dict[str, float]:
-    """One picture of each library at equal noise, and how far they are apart; values in [0, 1]."""
+    """One picture of each library at equal noise, how far they are apart, and how far theirs is from itself where the first noise
+    is another float32, by its last digit; values in [0, 1]."""
     import diffusers
 
     from unnoise import Model, sampler
@@ -101,9 +102,14 @@ def pictures(folder: Path, kind: str, steps: int) -> dict[str, float]:
     pipeline = getattr(diffusers, f"{kind}Pipeline").from_pretrained(folder)
     pipeline.set_progress_bar_config(disable=True)
     low = kind.lower()
+
+    def drawn(noises: Noises) -> torch.Tensor:
+        with drawing(noises, f"pipelines.{low}.pipeline_{low}", f"schedulers.scheduling_{low}"):
+            return torch.from_numpy(pipeline(num_inference_steps=steps, output_type="np").images).movedim(-1, 1)
+
+    rounded = drawn([noises[0] * (1 + 2**-23), *noises[1:]])
     start = time.perf_counter()
-    with drawing(noises, f"pipelines.{low}.pipeline_{low}", f"schedulers.scheduling_{low}"):
-        theirs = torch.from_numpy(pipeline(num_inference_steps=steps, output_type="np").images).movedim(-1, 1)
+    theirs = drawn(noises)
     middle = time.perf_counter()
     model, rest = Model.from_pretrained(folder), iter(noises[1:])
     walker = model.sampler if kind == "DDPM" else sampler.DDIM(raw=True)
@@ -113,6 +119,7 @@ def pictures(folder: Path, kind: str, steps: int) -> dict[str, float]:
     ours_s = time.perf_counter() - middle
     return {
         "largest_difference": float(((x / 2 + 0.5).clamp(0, 1) - theirs).abs().max()),
+        "theirs_of_itself": float((rounded - theirs).abs().max()),
         "ours_s": round(ours_s, 1),
         "theirs_s": round(middle - start, 1),
     }

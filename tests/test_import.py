@@ -140,6 +140,23 @@ def test_pipelines_make_the_same_pictures_at_equal_noise(kind: str, tmp_path: Pa
     assert torch.equal(model.sample(2, steps=3), Model.from_pretrained(tmp_path / "run").sample(2, steps=3))
 
 
+def test_in_double_precision_a_walk_of_ddim_is_theirs(tmp_path: Path) -> None:
+    """In float32 a deterministic walk's pictures are apart by rounding, which its first steps, from little signal, enlarge."""
+    theirs = pipeline(tmp_path, "DDIMPipeline", pytest.importorskip("diffusers").DDIMScheduler())
+    model = Model.from_pretrained(tmp_path)
+    denoiser, unet, scheduler = model.denoiser.double(), theirs.unet.double(), theirs.scheduler
+    unet.time_proj = denoiser.network.embed.features  # theirs is of float32 in any case, and so is its table
+    unet.time_proj.register_forward_pre_hook(lambda module, given: (given[0].double(),))
+    scheduler.alphas_cumprod = (1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)).cumprod(0)
+    scheduler.set_timesteps(10)
+    x = noise = torch.randn(1, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for t in scheduler.timesteps:
+            x = scheduler.step(unet(x, t).sample, t, x).prev_sample
+        ours = model.sampler(model.guided(model.guidance), noise, model.times(denoiser.schedule, 10))
+    assert (ours - x).abs().max() <= 1e-10
+
+
 def test_a_folder_without_a_scheduler_says_what_is_assumed(tmp_path: Path) -> None:
     pytest.importorskip("diffusers").UNet2DModel(**drawn(4)).save_pretrained(tmp_path)
     assert Model.from_pretrained(tmp_path).notes == ("no scheduler is given: DDPM's own is assumed",)

@@ -32,10 +32,16 @@ def ddpm(widths: list[int], attended: int, size: int) -> dict[str, Any]:
     return {**DDPM, "sample_size": size, "block_out_channels": widths, "down_block_types": kinds, "up_block_types": up}
 
 
+DDPM_CONFIGS = {
+    "ddpm cifar10": ddpm([128, 256, 256, 256], 1, 32),
+    "ddpm lsun, celeba-hq": ddpm([128, 128, 256, 256, 512, 512], 4, 256),
+}
 # Parameters in millions as published, and exactly as counted here; of each network as its own code has it, that is without the
 # row for none where a table of classes has none. A: Dhariwal and Nichol (2021), hyperparameters, "model size"; B: names of files
 # and read-me of openai/improved-diffusion; C: Ho et al. (2020), section 4 and appendix B; D: Karras et al. (2022), "model size";
-# E: Peebles and Xie (2023), table 1 (with the positions, 294,912 in XL/2, that code prints 675,129,632).
+# E: Peebles and Xie (2023), table 1. Where somebody publishes the very number, ours is that number: DiT's code prints 675,129,632
+# for XL/2, 294,912 of them positions, which are no parameters here; DDPM's two are counted in diffusers' own class, below. Of the
+# others the papers say as much as stands in the first column, and the second holds what was counted once.
 PUBLISHED: dict[str, tuple[float, int, Callable[[], nn.Module]]] = {
     **{
         name: (millions, count, lambda name=name: guided.make(guided.PRESETS[name].config))
@@ -65,8 +71,8 @@ PUBLISHED: dict[str, tuple[float, int, Callable[[], nn.Module]]] = {
             ("upsample_cond_500K", 280, 279_792_390),
         )
     },
-    "ddpm cifar10": (35.7, 35_746_307, lambda: diffusers.make(ddpm([128, 256, 256, 256], 1, 32))),  # C
-    "ddpm lsun, celeba-hq": (114, 113_673_219, lambda: diffusers.make(ddpm([128, 128, 256, 256, 512, 512], 4, 256))),
+    "ddpm cifar10": (35.7, 35_746_307, lambda: diffusers.make(DDPM_CONFIGS["ddpm cifar10"])),  # C
+    "ddpm lsun, celeba-hq": (114, 113_673_219, lambda: diffusers.make(DDPM_CONFIGS["ddpm lsun, celeba-hq"])),
     "DDPM++ cifar10": (55.7, 55_732_739, lambda: NCSNpp((3, 32, 32))),  # D
     "DDPM++ ffhq": (61.8, 61_804_419, lambda: NCSNpp((3, 64, 64), multipliers=(1, 2, 2, 2), attention=(2,))),
     **{
@@ -117,6 +123,14 @@ def test_networks_have_their_published_size(name: str) -> None:
         rows = 10 * network.embed.hidden.in_features  # nine flags of what is given, and a bias
     assert sum(parameter.numel() for parameter in network.parameters()) - rows == count
     assert count / 1e6 == pytest.approx(millions, rel=0.015)
+
+
+@pytest.mark.parametrize("name", ["ddpm cifar10", "ddpm lsun, celeba-hq"])
+def test_ddpm_has_the_size_that_diffusers_counts(name: str) -> None:
+    UNet2DModel = pytest.importorskip("diffusers").UNet2DModel
+    with torch.device("meta"):
+        theirs = UNet2DModel.from_config(DDPM_CONFIGS[name])
+    assert theirs.num_parameters() == PUBLISHED[name][1]
 
 
 def test_no_preset_is_left_out() -> None:
