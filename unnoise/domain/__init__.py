@@ -2,7 +2,7 @@
 
 from unnoise.domain.base import Dataset, Domain
 from unnoise.domain.images import Images
-from unnoise.domain.survey import Report, scan
+from unnoise.domain.inventory import Report, scan
 from unnoise.domain.toy import Digits, Points
 
 __all__ = ["Dataset", "Digits", "Domain", "Images", "Points", "Report", "scan"]

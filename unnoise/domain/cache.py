@@ -70,8 +70,14 @@ def cache_folder() -> Path:
     return Path(os.environ.get("UNNOISE_CACHE") or "~/.cache/unnoise").expanduser()
 
 
-def pack(root: str, wish: Wish, limit: float) -> Pack:
+def pack(root: str, wish: Wish, limit: float, found: Survey | None = None) -> Pack:
     """The decoded pictures of a folder or archive, from the cache or else into it.
+
+    Args:
+        root: The folder or archive.
+        wish: The form that is asked for.
+        limit: The share of broken files above which the set is refused.
+        found: What the headers say, where they have been read.
 
     Raises:
         ValueError: For no pictures, sizes that differ where none is asked for, or more broken files than `limit`.
@@ -82,7 +88,7 @@ def pack(root: str, wish: Wish, limit: float) -> Pack:
     key = hashlib.sha256(asked.encode()).hexdigest()[:32]
     folder = cache_folder() / "pictures" / key
     if (kept := _load(folder)) is None:
-        _build(folder, files, root, wish, limit)
+        _build(folder, files, root, wish, limit, found)
         kept = _load(folder)
         if kept is None:
             raise OSError(f"{folder}: the cache was changed while it was written; try again")
@@ -109,8 +115,8 @@ def _load(folder: Path) -> Pack | None:
     return Pack(x, meta, tables, columns, folder)
 
 
-def _build(folder: Path, files: Source, root: str, wish: Wish, limit: float) -> None:
-    found = survey(files)
+def _build(folder: Path, files: Source, root: str, wish: Wish, limit: float, found: Survey | None) -> None:
+    found = survey(files) if found is None else found
     refuse_nothing(found, files, root)
     refuse_broken(found.broken, len(found.headers), root, limit)
     form = decide(list(found.headers.values()), wish, root)

@@ -69,24 +69,24 @@ class Images(Pictures):
         background(self.background, 3)
 
     def dataset(self, split: str = "train") -> Rows:
-        columns = {name: self._pack.columns[name] for name in self._conds}
-        rows = split_rows(self._splits, split, self.root)
-        return Rows(self._pack.x, rows, columns, self.span, self.flip and split == "train")
+        columns = {name: self.decoded.columns[name] for name in self._conds}
+        rows = split_rows(self.parts, split, self.root)
+        return Rows(self.decoded.x, rows, columns, self.span, self.flip and split == "train")
 
     def names(self, split: str = "train") -> list[str]:
         """The file of each item of a split, in its order."""
-        names = self._pack.names()
-        return [names[i] for i in split_rows(self._splits, split, self.root)]
+        names = self.decoded.names()
+        return [names[i] for i in split_rows(self.parts, split, self.root)]
 
     def measure(self) -> dict[str, Any]:
-        kept, form = self._pack, self._pack.meta["form"]
+        kept, form = self.decoded, self.decoded.meta["form"]
         channels = "rgba" if form["alpha"] else CHANNELS.get(form["channels"], "other")
         facts = {"shape": [form["channels"], form["height"], form["width"]], "depth": form["depth"]}
         facts |= {"range": kept.meta["range"], "channels": channels}
         facts |= {"transform": {key: form[key] for key in ("resize", "crop", "background")}}
-        facts |= {"splits": {split: len(rows) for split, rows in self._splits.items()}, "digest": kept.meta["digest"]}
+        facts |= {"splits": {split: len(rows) for split, rows in self.parts.items()}, "digest": kept.meta["digest"]}
         facts |= {"notes": kept.meta["notes"], "broken": len(kept.meta["broken"])}
-        train = self._splits["train"]
+        train = self.parts["train"]
         return facts | condition_facts(self._conds, {key: kept.columns[key][train] for key in self._conds})
 
     @property
@@ -94,14 +94,15 @@ class Images(Pictures):
         return (self.size, self.size) if isinstance(self.size, int) else self.size and tuple(self.size)
 
     @cached_property
-    def _pack(self) -> Pack:
+    def decoded(self) -> Pack:
+        """All pictures, from the cache or else into it."""
         wish = Wish(self._size, self.channels, self.resize, self.crop, self.background)  # type: ignore[arg-type]
         return pack(self.root, wish, self.broken)
 
     @cached_property
-    def _splits(self) -> dict[str, np.ndarray]:
-        """The rows of each."""
-        given, prints = self._pack.tables["split"], self._pack.tables["print"]
+    def parts(self) -> dict[str, np.ndarray]:
+        """The rows of each split."""
+        given, prints = self.decoded.tables["split"], self.decoded.tables["print"]
         splits = {name: np.flatnonzero(given == i) for i, name in enumerate(SPLITS)}
         if not len(splits["val"]):
             train = splits["train"]
@@ -111,7 +112,7 @@ class Images(Pictures):
 
     @cached_property
     def _conds(self) -> dict[str, Condition]:
-        found = self._pack.meta["conds"]
+        found = self.decoded.meta["conds"]
         wanted = found if self.conditions is None else self.conditions
         if unknown := [name for name in wanted if name not in found]:
             raise ValueError(f"{self.root} has no condition {unknown[0]!r}; it has {', '.join(found) or 'none'}")
