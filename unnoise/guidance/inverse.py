@@ -49,7 +49,7 @@ class PiGDM(Guidance):
             raise ValueError(f"PiGDM: spread must be positive, given {self.spread:g}")
 
     def __call__(self, denoise: Denoise, x_t: Tensor, t: Time, cond: Cond | None) -> Answer:
-        answer, vjp = answer_with_vjp(denoise, x_t, t, cond)
+        answer, vjp = answer_with_vjp(denoise, x_t, t, cond, once=True)
         alpha, sigma, factor = coefficients(denoise, x_t, t)
         r2 = (self.spread * sigma) ** 2 / (sigma**2 + (alpha * self.spread) ** 2)
         return answer._replace(x0=answer.x0 + factor * vjp(explained(self.measured, answer.x0, r2)))
@@ -92,8 +92,8 @@ class MMPS(Guidance):
 
 
 def coefficients(denoise: Denoise, x_t: Tensor, t: Time) -> tuple[Tensor, Tensor, Tensor]:
-    """alpha_t, sigma_t and sigma_t^2 / alpha_t (0 where alpha_t is), each broadcasting over x_t."""
-    alpha, sigma = denoise.schedule(times(t, len(x_t)))
+    """alpha_t, sigma_t and sigma_t^2 / alpha_t (0 where alpha_t is), each broadcasting over x_t: of one row for one time."""
+    alpha, sigma = denoise.schedule(times(t, len(x_t) if isinstance(t, Tensor) else 1))
     factor = torch.where(alpha > 0, sigma**2 / alpha.clamp(min=1e-30), 0)
     return tuple(expand(part.to(x_t.device, x_t.dtype), x_t) for part in (alpha, sigma, factor))  # type: ignore[return-value]
 

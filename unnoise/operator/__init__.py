@@ -9,7 +9,8 @@ from unnoise.operator.law import Holes, Law, Noise
 from unnoise.operator.levels import Clip, Quantize
 from unnoise.operator.mask import Crop, Mask
 from unnoise.operator.matrix import Matrix
-from unnoise.operator.measurement import Measurement, noise_std
+from unnoise.operator.measurement import Measurement
+from unnoise.operator.noise import noise_std
 from unnoise.operator.resample import Downsample
 from unnoise.operator.shown import Shown
 from unnoise.operator.spectrum import Spectrum

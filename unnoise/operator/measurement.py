@@ -9,8 +9,6 @@ from torch import Tensor
 
 from unnoise.operator.base import Operator
 
-NORMAL = 0.6744897501960817  # the median of |N(0, 1)|
-
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
@@ -48,17 +46,3 @@ class Measurement:
     def repeated(self, n: int) -> Measurement:
         """The same for n neighbouring rows in the place of each."""
         return self if len(self.y) == 1 else Measurement(self.operator, self.y.repeat_interleave(n, 0), self.std)
-
-
-def noise_std(y: Tensor) -> float:
-    """The standard deviation of white noise in pictures, (B, C, H, W): the median of |diagonal differences| over that of N(0, 1).
-
-        d = (y_00 - y_01 - y_10 + y_11) / 2 over neighbours; std = median |d| / 0.6745
-
-    Edges are few, so the median hardly sees them; texture as fine as a pixel counts as noise. On 300 photographs of 32 x 32
-    pixels in [-1, 1]: 0.027 where there is none, 0.067 for 0.05, 0.114 for 0.1, 0.208 for 0.2, 0.404 for 0.4.
-
-    Reference: Donoho & Johnstone, Ideal Spatial Adaptation by Wavelet Shrinkage, 1994, section 4.1 (level estimate).
-    """
-    d = (y[..., :-1, :-1] - y[..., :-1, 1:] - y[..., 1:, :-1] + y[..., 1:, 1:]) / 2
-    return float(d.abs().flatten().median()) / NORMAL

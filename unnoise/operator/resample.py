@@ -96,10 +96,15 @@ def gaussian(side: int, std: float) -> Tensor:
     reach = max(1, math.ceil(4 * std))
     offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
     weights = (-(offsets**2) / (2 * std**2)).exp()
-    places = (torch.arange(side)[:, None] + offsets.long()) % (2 * side)
-    places = torch.where(places < side, places, 2 * side - 1 - places)
+    places = mirrored(torch.arange(side)[:, None] + offsets.long(), side)
     rows = torch.zeros(side, side, dtype=torch.float64)
     return rows.scatter_add_(1, places, (weights / weights.sum()).expand(side, -1))
+
+
+def mirrored(places: Tensor, side: int) -> Tensor:
+    """Which pixels of a side, 0 .. side - 1, stand at places on or beyond it, when it is mirrored at its borders for ever."""
+    places = places % (2 * side)
+    return torch.where(places < side, places, 2 * side - 1 - places)
 
 
 @lru_cache(maxsize=32)

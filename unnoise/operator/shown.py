@@ -63,19 +63,16 @@ class Shown:
             if isinstance(member, Law):
                 told |= member.drawn(y, rng)
             y = _at(member, told)(y)
-        return self.given(y, told, rng, like=x)
+        return self.given(noisy(y, told, rng), told, x)
 
-    def given(self, y: Tensor, told: Cond, rng: Rng, like: Tensor | None = None) -> dict[str, Tensor]:
-        """A measurement y, (B, ...), as it is shown; the noise that is told is added to it.
+    def given(self, y: Tensor, told: Cond, like: Tensor | None = None) -> dict[str, Tensor]:
+        """A measurement y, (B, ...), as it is shown.
 
         Args:
-            y: Of pictures of the shape of x.
-            told: What the laws tell.
-            rng: Of the noise.
-            like: Any x of its own sides; those of `shape` if not given.
+            y: As it is, with what noise it has.
+            told: What the laws tell of it.
+            like: Any x that it may be of; of `shape` if not given.
         """
-        if NOISE in told:
-            y = y + expand(told[NOISE].to(y), y) * rng.to(y.device).normal(y.shape[1:], "shown noise", dtype=y.dtype)
         like = y.new_zeros(len(y), *self.shape) if like is None else like
         return {**told, SEEN: self.operator(told).lift(y, like)}
 
@@ -85,12 +82,16 @@ class Shown:
         return reduce(lambda inner, outer: outer @ inner, others, first)
 
     def centre(self, like: Tensor, cond: Cond) -> Tensor:
-        """What is seen, in the channels of x, of the shape of `like`; what is absent (NaN) is taken as 0, as networks do."""
+        """What is seen, in the channels of x, of the shape of `like`; what is absent (NaN) is taken as 0, as networks do.
+
+        Of grey the neutral colour, put right where A weighs colours otherwise.
+        """
         seen = cond[SEEN].nan_to_num(0.0).to(like)
         if seen.shape[1] == like.shape[1]:
             return seen
+        neutral = seen.mean(1, keepdim=True).expand_as(like)
         operator = self.operator(cond)
-        return operator.pinv(seen, like) if operator.linear else torch.zeros_like(like)
+        return neutral + operator.pinv(seen - operator(neutral), like) if operator.linear else neutral
 
     def consistent(self, x0: Tensor, centre: Tensor, cond: Cond) -> Tensor:
         """x0 with what A sees of it put right, where `exact`: x0 + pinv(A(centre - x0))."""
@@ -98,6 +99,13 @@ class Shown:
             return x0
         operator = self.operator(cond)
         return x0 + operator.pinv(operator(centre - x0), x0)
+
+
+def noisy(y: Tensor, told: Cond, rng: Rng) -> Tensor:
+    """y with the noise that is told, where one is."""
+    if NOISE not in told:
+        return y
+    return y + expand(told[NOISE].to(y), y) * rng.to(y.device).normal(y.shape[1:], "shown noise", dtype=y.dtype)
 
 
 def _at(member: Operator | Law, told: Cond) -> Operator:

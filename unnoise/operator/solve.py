@@ -35,7 +35,7 @@ def conjugate_gradients(matrix: Linear, b: Tensor, steps: int = 400, tolerance: 
     return x
 
 
-def least_squares(matrix: Linear, adjoint: Linear, y: Tensor, steps: int = 400, tolerance: float = 1e-9) -> Tensor:
+def least_squares(matrix: Linear, adjoint: Linear, y: Tensor, steps: int = 1600, tolerance: float = 1e-9) -> Tensor:
     """The least x that minimises |y - matrix(x)|, by conjugate gradients on the normal equations."""
     return conjugate_gradients(lambda x: adjoint(matrix(x)), adjoint(y), steps, tolerance)
 

@@ -17,7 +17,7 @@ from unnoise.operator.solve import dot
 from unnoise.sampler.base import Sampler, Walk
 from unnoise.sampler.ddim import DDIM
 from unnoise.schedule import Schedule
-from unnoise.tensor import Cond
+from unnoise.tensor import Cond, expand
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,11 @@ class DPS(Sampler):
         return x_s.sub(followed.vjp(self._slope(followed.x0)), alpha=self.scale)
 
     def _slope(self, x0: Tensor) -> Tensor:
-        """The gradient of |y - A(x0)|, each sample's own, in x0."""
+        """The gradient of |y - A(x0)|, each sample's own, in x0: -A^T (y - A x0) / |y - A x0| of a linear operator."""
+        if self.measured.operator.linear:
+            off = self.measured.residual(x0)
+            size = dot(off, off).clamp(min=torch.finfo(x0.dtype).tiny).sqrt()
+            return self.measured.operator.adjoint(off / expand(-size, off), x0)
         with torch.inference_mode(False), torch.enable_grad():
             x0 = x0.detach().clone().requires_grad_()
             off = self.measured.residual(x0)
@@ -87,7 +91,7 @@ class Followed:
     def answer(self, x_t: Tensor, t: Time, cond: Cond | None = None) -> Answer:
         if not self.first:
             return self.denoiser.answer(x_t, t, cond)
-        answer, self.vjp = answer_with_vjp(self.denoiser, x_t, t, cond)
+        answer, self.vjp = answer_with_vjp(self.denoiser, x_t, t, cond, once=True)
         self.x0, self.first = answer.x0, False
         return answer
 

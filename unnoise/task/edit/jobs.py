@@ -133,9 +133,9 @@ def damage(text: str) -> Operator:
             case "deblur", ["gaussian", std]:
                 return GaussianBlur(float(std))
             case "deblur", ["motion", length, angle]:
-                return MotionBlur(float(length), float(angle))
+                return MotionBlur(float(length), float(angle), "reflect")
             case "deblur", [file] if Path(file).suffix:
-                return Blur(_kernel(Path(file)))
+                return Blur(_kernel(Path(file)), "reflect")
             case "jpeg", [quality]:
                 return JPEG(int(quality))
             case "quantize", [levels]:
