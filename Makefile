@@ -3,7 +3,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt
 PY := $(VENV)/bin/python
 
-.PHONY: demo test test-slow check bench clean
+.PHONY: demo test test-slow check bench docs clean
 
 demo: $(VENV)/.demo  ## train on real handwritten digits and show what came out
 	$(VENV)/bin/unnoise train digits --out runs/digits
@@ -24,10 +24,13 @@ check: $(VENV)/.dev
 bench: $(VENV)/.dev  ## measurements, kept in benchmarks/results
 	$(PY) -m benchmarks
 
+docs: $(VENV)/.docs  ## the documentation site, without warnings: docs/_build/html/index.html
+	$(PY) -m sphinx -q -W --keep-going -b html docs docs/_build/html
+
 $(VENV)/.%: pyproject.toml constraints.txt
 	test -x $(PY) || python3 -m venv $(VENV)
 	$(PIP) -e '.[$*]'
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist docs/_build *.egg-info

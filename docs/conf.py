@@ -1,0 +1,35 @@
+"""The documentation site: `make docs`, then docs/_build/html/index.html."""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE / "_ext"), str(HERE.parent)]
+
+project = "unnoise"
+author = "the authors of unnoise"
+copyright = "the authors of unnoise, Apache-2.0"
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "formulas"]
+exclude_patterns = ["_build", "_ext"]
+
+myst_enable_extensions = ["deflist", "dollarmath", "html_image"]
+myst_heading_anchors = 4
+myst_fence_as_directive: list[str] = []
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_class_signature = "mixed"
+autodoc_inherit_docstrings = False
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+html_math_renderer = "mathml"
+
+html_theme = "furo"
+html_title = "unnoise"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = False
+nitpicky = False
