@@ -50,6 +50,23 @@ def test_onnx_samples_what_torch_does_at_any_batch(run: Path) -> None:
         assert (eager.sample(3, seed=1, **options) - other.sample(3, seed=1, **options)).abs().max() <= 1e-4
 
 
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_share_the_rows(run: Path, threads: int) -> None:
+    """Whatever their number is, and wherever in the batch a row stands."""
+    before, network = torch.get_num_threads(), load(run).denoiser.network
+    torch.set_num_threads(threads)
+    try:
+        other = load(run, engine="onnx").denoiser.network
+    finally:
+        torch.set_num_threads(before)
+    x, level, label = torch.randn(16, 1, 8, 8), torch.linspace(0, 999, 16), torch.arange(16) % 4
+    for batch in (1, 2, 3, 4, 16):
+        answer = other(x[:batch], level[:batch], {"label": label[:batch]})
+        assert (answer - network(x[:batch], level[:batch], {"label": label[:batch]})).abs().max() <= 1e-4
+    alike = other(x[:1].repeat(16, 1, 1, 1), level[:1].repeat(16), {"label": label[:1].repeat(16)})
+    assert all(torch.equal(row, alike[0]) for row in alike)
+
+
 class Shift(nn.Module):
     """A network that costs nothing to export."""
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,6 +27,9 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 class Session(nn.Module):
     """A network that ONNX Runtime computes: takes and answers what the one it was written from does, without gradients.
+
+    On the CPU each thread computes rows of its own, as many as every other: a network's single operations are too short to be
+    shared among threads without loss. Only where there are fewer rows than threads all of them work on each operation.
 
     Args:
         path: Of the ONNX file.
@@ -44,10 +50,9 @@ class Session(nn.Module):
                 f"--engine onnx on {device}: this onnxruntime has {', '.join(onnxruntime.get_available_providers())}"
             )
         self.shape, self.conds, self.variance = tuple(network.shape), dict(network.conds), bool(network.variance)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3
-        self.runtime = onnxruntime.InferenceSession(str(path), options, providers=[PROVIDERS[device]])
+        self.path, self.providers = path, [PROVIDERS[device]]
+        self.threads = torch.get_num_threads() if device == "cpu" else 1
+        self.runtime = self._started(threads=1)
         self.facts = {"engine": "onnx", "onnxruntime": onnxruntime.__version__}
         self.digest = self.runtime.get_modelmeta().custom_metadata_map.get(DIGEST, "")
         self.taken = {node.name for node in self.runtime.get_inputs()}
@@ -57,7 +62,39 @@ class Session(nn.Module):
             raise ValueError("a guidance needs gradients through the network, which the ONNX engine has not: use --engine eager")
         given = dict(zip(INPUTS, (x.float(), level.float()), strict=True)) | complete(self.conds, cond, len(x), x.device)
         feeds = {name: value.detach().cpu().contiguous().numpy() for name, value in given.items() if name in self.taken}
-        return torch.from_numpy(self.runtime.run(None, feeds)[0]).to(x.device, x.dtype)
+        return torch.from_numpy(self._shared(feeds, len(x))).to(x.device, x.dtype)
+
+    def _shared(self, feeds: dict[str, np.ndarray], batch: int) -> np.ndarray:
+        """The output, by all threads."""
+        if self.threads == 1:
+            return self.runtime.run(None, feeds)[0]
+        if batch < self.threads:
+            return self.wide.run(None, feeds)[0]
+        rows = -(-batch // self.threads)
+        # Parts of equal length, though the last ones overlap: what is computed of a row may depend on how many there are.
+        firsts = [min(first, batch - rows) for first in range(0, batch, rows)]
+        parts = [{name: value[first : first + rows] for name, value in feeds.items()} for first in firsts]
+        answers = list(self.pool.map(lambda part: self.runtime.run(None, part)[0], parts))
+        whole = np.empty((batch, *answers[0].shape[1:]), answers[0].dtype)
+        for first, answer in zip(firsts, answers, strict=True):
+            whole[first : first + rows] = answer
+        return whole
+
+    @cached_property
+    def pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.threads, "onnx")
+
+    @cached_property
+    def wide(self) -> Any:
+        """The same on all threads at once, for few rows; made when it is first needed."""
+        return self._started(self.threads)
+
+    def _started(self, threads: int) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.log_severity_level = threads, 3
+        return onnxruntime.InferenceSession(str(self.path), options, providers=self.providers)
 
 
 def session(network: Any, folder: Path, weights: str, device: str = "cpu") -> Session:
