@@ -28,7 +28,7 @@ from benchmarks.peers import DEFAULT, Counted, Run, walks
 from unnoise.denoiser import Denoise
 from unnoise.model import load
 from unnoise.sampler import Fitted, FlowAdams, Sampler, UniPC
-from unnoise.task.tune import Search, best, solved
+from unnoise.task.tune import Course, Search, best, solved
 from unnoise.task.tune.linear import Sample, distance
 from unnoise.tensor import Rng
 from unnoise.times import Auto, Given, LogSNR
@@ -44,7 +44,7 @@ class Case:
 
     denoiser: Denoise
     measured: Sample
-    data: Sample
+    data: Course
     judge: Sample
     search: Search
     gap: float  # between two fine solves by different methods
@@ -53,9 +53,9 @@ class Case:
 
 def closed_form(name: str, n: int = 192) -> Case:
     shape, build = TARGETS[name]
-    denoiser, search = build(), Search(noises=256, held_out=128, batch=64, steps=100)
+    denoiser, search = build(), Search(noises=256, held_out=512, batch=64, steps=100)
 
-    def draw(count: int, seed: int) -> Sample:
+    def draw(count: int, seed: int) -> Course:
         return solved(denoiser, Rng(range(seed, seed + count)).normal(shape, "quality", dtype=torch.float64), {}, 256)
 
     measured = draw(n, FRESH)
@@ -67,15 +67,15 @@ def of_run(run: Path) -> Case:
     model = load(run)
     shape = model.codec.shape(model.domain.shape)
     small = math.prod(shape) <= 256
-    n, few, fine, search = (32, 8, 200, Search(96, 48, 16, 50)) if small else (16, 3, 120, Search(24, 16, 8, 20))
+    n, few, fine, search = (32, 8, 240, Search(96, 64, 16, 50)) if small else (24, 3, 240, Search(48, 32, 8, 16))
     denoiser = model.guided(model.guidance)
 
-    def draw(count: int, seed: int) -> Sample:
+    def draw(count: int, seed: int, fine: int = fine) -> Course:
         seeds = range(seed, seed + count)
         return solved(denoiser, Rng(seeds).normal(shape, "quality"), model.draw(seeds), fine)
 
-    measured = draw(n, FRESH)
-    gap = _gap(denoiser, measured, fine)
+    measured = draw(n, FRESH, 2 * fine)
+    gap = _gap(denoiser, measured, 2 * fine)
     return Case(denoiser, measured, draw(search.noises, 0), draw(search.held_out, 1000), search, gap, few)
 
 
@@ -174,9 +174,9 @@ def _only(found: Mapping[str, Run]) -> dict[str, Run]:
     return {DEFAULT: found[DEFAULT]} if DEFAULT in found else {}
 
 
-def _gap(denoiser: Denoise, sample: Sample, steps: int = 256) -> float:
+def _gap(denoiser: Denoise, sample: Sample, steps: int = 512) -> float:
     """How far another method on other times ends from the fine solve."""
-    times = LogSNR()(denoiser.schedule, 2 * steps)
+    times = LogSNR()(denoiser.schedule, steps)
     alpha, sigma = denoiser.schedule(torch.ones((), dtype=torch.float64))
     with torch.no_grad():
         end = UniPC(3, lower=False)(denoiser, sample.noise * float((alpha**2 + sigma**2).sqrt()), times, sample.cond)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from dataclasses import replace
@@ -21,8 +22,9 @@ from unnoise.schedule import EDM, VP, Cosine, Flow, LinearBetas, Schedule
 from unnoise.task.sample import Order, reproduce, sample
 from unnoise.task.tune import Search, best, solved, tune
 from unnoise.task.tune import linear as of_linear
-from unnoise.task.tune.fit import Knots
-from unnoise.task.tune.linear import Plan, distance, end, error, grid, linear
+from unnoise.task.tune.course import Course, regressed
+from unnoise.task.tune.fit import Knots, _nearer
+from unnoise.task.tune.linear import Plan, distance, end, errors, grid, linear, shares
 from unnoise.tensor import Rng
 from unnoise.times import Auto, FittedWalk, LogSNR
 from unnoise.times import Fitted as FittedTimes
@@ -158,8 +160,52 @@ def test_fitting_is_never_worse_helps_and_is_the_same_again(schedule: Schedule) 
     weights = torch.zeros(4, 4, dtype=torch.float64)
     for k, row in enumerate(found.walk.weights):
         weights[k, : len(row)] = torch.tensor(row)
-    assert error(denoiser, fresh, Plan(torch.tensor(found.walk[:-1]), weights)) < 0.8 * error(denoiser, fresh, usual)
+    tuned = Plan(torch.tensor(found.walk[:-1]), weights)
+    assert errors(denoiser, fresh, tuned).mean() < 0.8 * errors(denoiser, fresh, usual).mean()
     assert best(denoiser, 4, data, judge, search) == found
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_the_course_is_the_way_of_the_fine_solve(schedule: Schedule) -> None:
+    """From the noise to the end; between its knots a polynomial through them is what a solve finds that stops there."""
+    course = solved(modes(schedule), noise(4), {}, 128, batch=3)
+    assert torch.equal(course.y[-1], course.end) and float(course.u[-1]) == 0 and bool((course.u.diff() < 0).all())
+    start = started(schedule, noise(4), 1.0) / sum(schedule(torch.tensor(1.0, dtype=torch.float64)))
+    assert torch.allclose(course.y[0], start)
+    thin = replace(course, u=course.u[::2], y=course.y[::2])
+    assert torch.allclose(thin.at(float(course.u[61])), course.y[61], atol=1e-3)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=repr)
+def test_least_squares_lead_a_walk_back_onto_its_course(schedule: Schedule) -> None:
+    denoiser = modes(schedule)
+    data, fresh = (solved(denoiser, noise(64, seed), {}, 128) for seed in (0, 200))
+    for plan in itertools.islice(grid(schedule, 8), 2):
+        led = regressed(denoiser, data, plan, 4)
+        assert torch.equal(led.t, plan.t) and errors(denoiser, fresh, led).mean() < 0.9 * errors(denoiser, fresh, plan).mean()
+
+
+def test_what_is_on_its_course_stays_as_it_is() -> None:
+    """Least squares have nothing to mend where the walk is its own fine solve."""
+    plan = next(grid(VP(), 6))
+    ways: list[Tensor] = []
+
+    def seen(k: int, y: Tensor, past: list[Tensor], row: Tensor) -> Tensor:
+        ways.append(y)
+        return row
+
+    far = end(modes(VP()), noise(9), plan.t, plan.weights, None, seen)
+    data = Course(noise(9), {}, far, shares(VP(), plan.t), torch.stack([*ways, far]))
+    assert torch.allclose(regressed(modes(VP()), data, plan, 4).weights, plan.weights, atol=1e-8)
+
+
+@pytest.mark.parametrize(("tail", "kept"), [(1.0, True), (30.0, False)])
+def test_a_fit_is_kept_if_nearer_in_the_mean_and_surely_so(tail: float, kept: bool) -> None:
+    other = Rng(0).uniform((200,), "test")[0] + 1
+    far = 0.9 * other
+    far[0] *= tail
+    assert _nearer(far, other) is kept
+    assert not _nearer(other[torch.arange(200).roll(1)] - 1e-3, other), "nearer, though not surely"
 
 
 def test_conditions_and_guidance_are_fitted_under() -> None:

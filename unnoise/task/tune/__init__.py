@@ -15,6 +15,7 @@ Discretize Denoising Diffusion ODEs, 2025, arXiv:2405.15506 (times alone)
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,24 +30,37 @@ from unnoise.recipe import Recipe
 from unnoise.sampler import FlowAdams
 from unnoise.schedule import Schedule
 from unnoise.task import machine
+from unnoise.task.tune.course import Course
 from unnoise.task.tune.fit import Search, Tuned, best
-from unnoise.task.tune.linear import Sample
+from unnoise.task.tune.linear import Sample, shares
 from unnoise.tensor import Rng
 from unnoise.times import Auto, One
 
-__all__ = ["Search", "Tuned", "best", "solved", "tune"]
+__all__ = ["Course", "Search", "Tuned", "best", "solved", "tune"]
+
+KNOTS = 128  # of a course, at most
+COURSES = 2**28  # values of all courses, at most
 
 
 @torch.no_grad()
-def solved(denoiser: Denoise, noise: Tensor, cond: Mapping[str, Tensor], fine: int, batch: int = 64) -> Sample:
-    """Noises, (N, ...), with the ends of their fine solve."""
+def solved(denoiser: Denoise, noise: Tensor, cond: Mapping[str, Tensor], fine: int, batch: int = 64) -> Course:
+    """Noises, (N, ...), with the ends of their fine solve, and the way there of as many as `COURSES` allows."""
     times = Auto(low=-2.5, high=3.0, fall=2.0)(denoiser.schedule, fine)
+    t = torch.tensor(times.values, dtype=torch.float64)
+    totals = [*sum(denoiser.schedule(t)).tolist(), 1.0]  # type: ignore[union-attr]
+    knots = sorted({fine, *range(0, fine, -(-fine // KNOTS))})
     noise = denoiser.project(noise, cond)
-    ends = []
+    room, ends, ways = max(COURSES // (len(knots) * noise[0].numel()), 1), list[Tensor](), list[Tensor]()
     for rows in torch.arange(len(noise)).split(batch):
         part = {name: value[rows] for name, value in cond.items()}
-        ends.append(FlowAdams()(denoiser, noise[rows] * _start(denoiser.schedule), times, part))
-    return Sample(noise, cond, torch.cat(ends))
+        first, way = noise[rows] * _start(denoiser.schedule), list[Tensor]()
+        states = (moment.x for moment in FlowAdams().walk(denoiser, first, times, part))
+        for k, x in enumerate(itertools.chain([first], states)):
+            way += [x[:room] / totals[k]] if k in knots else []
+        ends.append(x)
+        ways.append(torch.stack(way))
+        room -= len(way[0])
+    return Course(noise, cond, torch.cat(ends), shares(denoiser.schedule, t)[knots], torch.cat(ways, 1))
 
 
 def _start(schedule: Schedule) -> float:
@@ -115,16 +129,18 @@ def _pace(model: Model, denoiser: Denoise, batch: int = 8) -> float:
     return seconds / batch
 
 
-def _samples(model: Model, denoiser: Denoise, cond: Mapping[str, Any] | None, search: Search) -> tuple[Sample, Sample]:
+def _samples(model: Model, denoiser: Denoise, cond: Mapping[str, Any] | None, search: Search) -> tuple[Course, Sample]:
     """Noises to fit to and noises to judge by, which no seed of sampling has."""
     total = search.noises + search.held_out
     seeds = range(search.seed, search.seed + total)
     values = model.draw(seeds) if cond is None else model.conditions(cond, total)
     values = {name: value.to(model.device) for name, value in values.items()}
     noise = Rng(seeds, device=model.device).normal(model.codec.shape(model.domain.shape), "tune")
-    every = solved(denoiser, noise, values, search.fine, search.batch)
-    rows = torch.arange(total)
-    return every[rows[: search.noises]], every[rows[search.noises :]]
+    data, judge = (
+        solved(denoiser, noise[rows], {name: value[rows] for name, value in values.items()}, search.fine, search.batch)
+        for rows in torch.arange(total).split([search.noises, search.held_out])
+    )
+    return data, judge
 
 
 def _short(weight: float) -> float:

@@ -10,13 +10,18 @@ import torch
 from torch import Tensor
 
 from unnoise.denoiser import Denoise
+from unnoise.sampler import FlowAdams
 from unnoise.schedule import Schedule
-from unnoise.task.tune.linear import ENDS, SAMPLERS, SPACINGS, Plan, Sample, distance, end, error, grid
+from unnoise.task.tune.course import Course, regressed
+from unnoise.task.tune.linear import ENDS, SAMPLERS, SPACINGS, Plan, Sample, distance, end, errors, grid, shares
 from unnoise.tensor import Rng
-from unnoise.times import FittedWalk
+from unnoise.times import Auto, FittedWalk
 
 LAM_MIN = -10.0  # before it there is no signal to speak of
 SHARE_MIN = 1e-4  # of the range of lam, between two times
+FINALISTS = 5  # of the grid, that are led on
+USUAL = f"{FlowAdams()} on closed {Auto()}"  # what a run samples by that was not tuned, which always is among them
+SURE = 2.0  # standard errors by which a fitted walk is nearer than an untuned one, if it is to be kept
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Search:
     held_out: int = 128
     batch: int = 64
     steps: int = 100
-    fine: int = 128
+    fine: int = 256
     memory: int = 4
     rate: float = 0.15
     seed: int = 0
@@ -49,8 +54,9 @@ class Search:
 
     def cost(self, budgets: Sequence[int]) -> float:
         """About how many samples the network answers for walks of these numbers of steps; with a gradient one counts three."""
-        tried = len(SAMPLERS) * len(SPACINGS) * len(ENDS) * self.noises / 4 + 15 * self.held_out
-        return (self.noises + self.held_out) * self.fine + sum(budgets) * (tried + 3 * 2.5 * self.batch * self.steps)
+        grid = len(SAMPLERS) * len(SPACINGS) * len(ENDS)
+        tried = (grid / 6 + FINALISTS) * self.noises + (2 * FINALISTS + 7) * self.held_out
+        return (self.noises + self.held_out) * self.fine + sum(budgets) * (tried + 3 * 1.5 * self.batch * self.steps)
 
     def within(self, cost: float, budgets: Sequence[int]) -> Search:
         """The same, or a smaller one of about this cost; not below what a fit needs."""
@@ -97,12 +103,12 @@ class Knots(torch.nn.Module):
         used = torch.arange(n) <= torch.arange(n)[:, None]
         self.free = used & (torch.arange(n) < memory)
         self.change = torch.nn.Parameter(torch.zeros(n, n, dtype=torch.float64))
-        self.offset = plan.weights - self._adams(self._shares(plan.t))
+        self.offset = plan.weights - self._adams(shares(schedule, plan.t))
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """t (n,) and weights (n, n)."""
         t = self._times()
-        u = self._shares(t)
+        u = shares(self.schedule, t)
         return t, self._adams(u) + self.offset + self.change * self.free * torch.diff(u)[:, None]
 
     def _times(self) -> Tensor:
@@ -115,11 +121,6 @@ class Knots(torch.nn.Module):
             here = self.schedule.log_snr(at) / 2
             (slope,) = torch.autograd.grad(here.sum(), at)
         return t + (lam - lam.detach()) / slope  # the inverse function's derivative
-
-    def _shares(self, t: Tensor) -> Tensor:
-        """u of each time, and 0 at the walk's end, (n + 1,)."""
-        alpha, sigma = self.schedule(t)
-        return torch.cat([sigma / (alpha + sigma), t.new_zeros(1)])
 
     @staticmethod
     def _adams(u: Tensor, order: int = 3) -> Tensor:
@@ -164,28 +165,46 @@ def fit(denoiser: Denoise, data: Sample, plan: Plan, search: Search, tail: bool 
             yield Plan(t, weights, "fitted times" if step + 1 == alone else "fitted")
 
 
-def best(denoiser: Denoise, n: int, data: Sample, judge: Sample, search: Search) -> Tuned:
-    """The best walk of n evaluations that is found: on the grid, or from there by gradient, boldly and then gently.
+def best(denoiser: Denoise, n: int, data: Course, judge: Sample, search: Search) -> Tuned:
+    """The best walk of n evaluations that is found: on the grid, or from there by least squares and by gradient.
+
+    What was fitted is kept where it is surely nearer on held-out noises than the best of the grid.
 
     Args:
         denoiser: Guided or not.
         n: Evaluations, those of a guided answer counted as one.
-        data: Noises to fit to.
+        data: Noises to fit to, with the course of their fine solve.
         judge: Held-out noises that choose.
         search: How much is spent.
     """
 
-    def ranked(plans: Iterable[Plan], sample: Sample) -> list[tuple[float, Plan]]:
-        found = [(error(denoiser, sample, plan), plan) for plan in plans]
-        return sorted((entry for entry in found if math.isfinite(entry[0])), key=lambda entry: entry[0])
+    def ranked(plans: Iterable[Plan], sample: Sample) -> list[tuple[Tensor, Plan]]:
+        found = [(errors(denoiser, sample, plan), plan) for plan in plans]
+        return sorted((entry for entry in found if entry[0].isfinite().all()), key=lambda entry: float(entry[0].mean()))
 
-    few = data[torch.arange(-(-len(data.noise) // 4))]
-    first = [plan for _, plan in ranked(grid(denoiser.schedule, n), few)]
-    flow = next(plan for plan in first if plan.name.startswith("FlowAdams"))
-    untuned, grown = ranked(first[:5], judge)[0]
-    starts = [grown] if grown.name.startswith("FlowAdams") else [grown, flow]
-    fits = [plan for start in starts for plan in fit(denoiser, data, start, search)]
-    _, leader = ranked([grown, *fits], judge)[0]
+    def few(share: int) -> Sample:
+        return data[torch.arange(-(-len(data.noise) // share))]
+
+    every = list(grid(denoiser.schedule, n))
+    better = [plan for _, plan in ranked(every, few(12))][: len(every) // 4 + FINALISTS]
+    better = [plan for _, plan in ranked(better, few(4))]
+    usual = (plan for plan in every if plan.name == USUAL)
+    (untuned, grown), *_ = ranked([*better[:FINALISTS], *usual], judge)
+    spaced: dict[tuple[float, ...], Plan] = {}
+    for plan in better:  # on each of the times the best alone, since its weights will be others
+        spaced.setdefault(tuple(plan.t.tolist()), plan)
+    starts = list(spaced.values())[:FINALISTS]
+    met = ranked((regressed(denoiser, data, plan, search.memory) for plan in starts), judge)
     gentle = replace(search, rate=search.rate / 4, steps=-(-search.steps // 2))
-    reached, plan = ranked([grown, *fits, *fit(denoiser, data, leader, gentle, tail=False)], judge)[0]
-    return Tuned(plan.walk(denoiser.schedule), reached, untuned, grown.name, plan.name)
+    for tail, pace in ((True, search), (False, gentle)):
+        start = met[0][1] if met else grown
+        met = sorted([*met, *ranked(fit(denoiser, data, start, pace, tail), judge)], key=lambda entry: float(entry[0].mean()))
+    reached, plan = met[0] if met and _nearer(met[0][0], untuned) else (untuned, grown)
+    return Tuned(plan.walk(denoiser.schedule), float(reached.mean()), float(untuned.mean()), grown.name, plan.name)
+
+
+def _nearer(far: Tensor, other: Tensor) -> bool:
+    """Whether distances are less in the mean, and surely less where no single one decides: each bounded as in `fit`."""
+    bound = 4 * other.median()
+    gain = other * bound / (other + bound) - far * bound / (far + bound)
+    return bool(far.mean() < other.mean() and gain.mean() > SURE * gain.std() / len(gain) ** 0.5)

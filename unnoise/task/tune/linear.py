@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,8 +51,18 @@ class Sample:
         return Sample(self.noise[rows], {name: value[rows] for name, value in self.cond.items()}, self.end[rows])
 
 
-def end(denoiser: Denoise, noise: Tensor, t: Tensor, weights: Sequence[Tensor] | Tensor, cond: Cond | None = None) -> Tensor:
-    """Where a linear walk ends, as a function that can be differentiated by its times and weights."""
+Mend = Callable[[int, Tensor, list[Tensor], Tensor], Tensor]  # (k, y, past, row) -> row, the weights of the k-th step
+
+
+def end(
+    denoiser: Denoise,
+    noise: Tensor,
+    t: Tensor,
+    weights: Sequence[Tensor] | Tensor,
+    cond: Cond | None = None,
+    mend: Mend | None = None,
+) -> Tensor:
+    """Where a linear walk ends, as a function that can be differentiated by its times and weights; `mend` may change a step's."""
     alpha, sigma = denoiser.schedule(t)
     total = alpha + sigma
     y = noise * ((alpha[0] ** 2 + sigma[0] ** 2).sqrt() / total[0]).to(noise)
@@ -62,9 +72,16 @@ def end(denoiser: Denoise, noise: Tensor, t: Tensor, weights: Sequence[Tensor] |
         x_t = y * total[k].to(noise)
         x0 = checkpoint(denoiser, x_t, t[k], cond, use_reentrant=False) if again else denoiser(x_t, t[k], cond)
         past.insert(0, (x_t - x0 * total[k].to(noise)) / sigma[k].to(noise))
+        row = mend(k, y, past, row) if mend else row
         for w, v in zip(row.to(noise), past, strict=False):
             y = y + w * v
     return y
+
+
+def shares(schedule: Schedule, t: Tensor) -> Tensor:
+    """u of each time, and 0 where a walk ends, (n + 1,)."""
+    alpha, sigma = schedule(t)
+    return torch.cat([sigma / (alpha + sigma), t.new_zeros(1)])
 
 
 def distance(x: Tensor, other: Tensor) -> Tensor:
@@ -126,10 +143,10 @@ def grid(schedule: Schedule, n: int) -> Iterator[Plan]:
 
 
 @torch.no_grad()
-def error(denoiser: Denoise, data: Sample, plan: Plan, batch: int = 64) -> float:
-    """The mean distance of a walk's ends from those of the fine solve, as a share of these ends' deviation."""
+def errors(denoiser: Denoise, data: Sample, plan: Plan, batch: int = 64) -> Tensor:
+    """The distance of each of a walk's ends from that of the fine solve, as a share of these ends' deviation, (N,)."""
     far = [
         distance(end(denoiser, part.noise, plan.t, plan.weights, part.cond), part.end)
         for part in (data[rows] for rows in torch.arange(len(data.noise)).split(batch))
     ]
-    return float(torch.cat(far).mean() / data.end.std())
+    return torch.cat(far) / data.end.std()
