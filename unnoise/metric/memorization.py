@@ -78,6 +78,11 @@ class Memorization(Gathered):
         unit = self._real.median().clamp(min=1e-12)
         return [(self.seen[i], int(index[i]), float(distance[i] / unit)) for i in distance.argsort()[:n].tolist()]
 
+    def distances(self) -> tuple[Tensor, Tensor]:
+        """Of the samples (N,) and of the held-out data (M,) to the training data, over the latter's median."""
+        unit = self._real.median().clamp(min=1e-12)
+        return self._found()[0] / unit, self._real / unit
+
     def _found(self) -> tuple[Tensor, Tensor]:
         """The distance to and the number of the nearest training item of each sample, searched once."""
         if self._searched is None or self._searched[0] != self.kept.n:

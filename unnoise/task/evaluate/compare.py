@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from unnoise.task.evaluate.table import ends, short
 LESS = {"frechet", "frechet_infinity", "kid", "class_distance", "sliced_wasserstein", "mmd", "spectrum", "marginal", "copies",
         "bits_per_dim", "nfe", "seconds", "joules"}  # fmt: skip
 MORE = {"precision", "recall", "coverage", "accuracy", "inception_score"}
+ONCE = 1.25  # times: what one measurement of a time or an energy may be off by, either way
 MACHINE = {"seconds", "joules"}  # depend on the machine, which is a part of their protocol
 
 
@@ -68,6 +70,12 @@ def compare(evaluations: Sequence[Evaluation]) -> Comparison:
 
 def _surely(name: str, a: Number, b: Number) -> bool:
     """Whether a is better than b beyond both intervals."""
-    if name in LESS:
-        return (a.value if a.high != a.high else a.high) < (b.value if b.low != b.low else b.low)
-    return a.low > b.high
+    (low, high), (other_low, other_high) = _ends(a), _ends(b)
+    return high < other_low if name in LESS else low > other_high
+
+
+def _ends(number: Number) -> tuple[float, float]:
+    """Of its interval; of a number that was measured once, which has none, what it may be off by."""
+    if math.isnan(number.low) or math.isnan(number.high):
+        return number.value / ONCE, number.value * ONCE
+    return number.low, number.high

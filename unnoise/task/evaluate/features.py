@@ -32,7 +32,6 @@ from unnoise.task.evaluate.real import Real
 from unnoise.train import read_weights
 from unnoise.zoo.pickled import read_pickled
 
-FILE = "classifier.safetensors"
 LARGE = 32  # pixels a side: from there on raw values say little
 POOLED = 16
 VARIABLE = "UNNOISE_INCEPTION"  # names the file of Inception's weights
@@ -55,15 +54,14 @@ class Outside:
         return self.made(x)
 
 
-def classifier(real: Real, data: str, folder: Path | None = None, say: Say = lambda line: None) -> Classifier | None:
-    """The data's own classifier, trained on first use and kept in a folder, by default the user's cache.
+def classifier(real: Real, data: str, say: Say = lambda line: None) -> Classifier | None:
+    """The data's own classifier, trained on first use and kept in the user's cache.
 
     None for data that it cannot take: no pictures, or no classes. `data` is their digest.
     """
-    shape = tuple(real.train["x"].shape[1:])
-    if not _pictures(real) or len(real.classes) < 2:
+    if not recognisable(real):
         return None
-    path = folder / FILE if folder else own_file("classifier", real, data)
+    shape, path = tuple(real.train["x"].shape[1:]), own_file("classifier", real, data)
     if path.is_file():
         kept = Classifier.load(path)
         if (kept.shape, kept.classes, kept.data) == (shape, len(real.classes), data):
@@ -132,6 +130,11 @@ def choose(name: str | None, real: Real, data: str, judge: Classifier | None, sa
 def large(real: Real) -> bool:
     """Whether these are pictures whose raw values say little."""
     return _pictures(real) and min(real.train["x"].shape[2:]) >= LARGE
+
+
+def recognisable(real: Real) -> bool:
+    """Whether these are pictures with classes."""
+    return _pictures(real) and len(real.classes) >= 2
 
 
 def _pictures(real: Real) -> bool:

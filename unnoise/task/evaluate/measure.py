@@ -58,7 +58,8 @@ def evaluation(name: str, source: Source, data: Data, known: Real, wish: Wish, s
         lines.about(),
         _classes(board, others, known),
         shown[:SHOWN],
-        _pairs(board, known),
+        *_copies(board, known),
+        _recognition(board).confusion if "recognition" in board.metrics else None,
     )
 
 
@@ -146,9 +147,11 @@ def _classes(board: Board, others: Board, known: Real) -> list[dict[str, Any]]:
     ]
 
 
-def _pairs(board: Board, known: Real) -> list[tuple[Tensor, Tensor, float]]:
+def _copies(board: Board, known: Real) -> tuple[list[tuple[Tensor, Tensor, float]], tuple[Tensor, Tensor] | None]:
+    """The closest pairs, and all distances."""
     found = board.metrics.get("memorization")
     if not isinstance(found, Memorization):
-        return []
+        return [], None
     data = known.train["x"]
-    return [(x.reshape(data.shape[1:]), data[i], distance) for x, i, distance in found.closest(PAIRS)]
+    pairs = [(x.reshape(data.shape[1:]), data[i], distance) for x, i, distance in found.closest(PAIRS)]
+    return pairs, found.distances()

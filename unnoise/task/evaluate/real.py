@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from unnoise.domain import Domain
+from unnoise.metric import nearest
 from unnoise.tensor import permutation
 
 VALUES = 2**28  # of one set in memory: 1 GB
 READ = 4096  # items at once
+YARDSTICK = 500  # held-out items that say what a usual distance is
 ENOUGH = 2000  # real data beside the reference, to say what a perfect model would reach
 
 Rows = dict[str, Tensor]  # "x" and the conditions, a row for each item
@@ -108,3 +110,11 @@ def blocks(domain: Any, rows: Tensor, size: int = 512) -> Iterator[Tensor]:
     """Some training items x, a block at a time."""
     dataset = domain.dataset("train")
     return (dataset.batch(part)["x"] for part in rows.split(size))
+
+
+def neighbours(x: Tensor, real: Real) -> list[tuple[Tensor, Tensor, float]]:
+    """Each of x, the training item nearest to it, and their distance in units of a held-out item's."""
+    data = real.train["x"]
+    distance, index = nearest(x, data)
+    fresh = nearest(real.held_out["x"][:YARDSTICK], data)[0].median() if real.held_out is not None else torch.ones(())
+    return [(one, data[i], float(d / fresh.clamp(min=1e-12))) for one, i, d in zip(x, index, distance, strict=True)]

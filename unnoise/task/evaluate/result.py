@@ -43,6 +43,8 @@ class Evaluation:
         classes: A row for each class: name, expected, share, asked, accuracy, real.
         shown: Some samples, unpicked.
         pairs: The samples nearest to the training data: sample, its neighbour, their distance over the held-out data's median.
+        distances: To the nearest training item, over that median: of the samples, and of the held-out data.
+        confusion: How many samples that were asked to be of a class (rows) were recognised as each, (K, K).
     """
 
     name: str
@@ -52,6 +54,8 @@ class Evaluation:
     classes: list[dict[str, Any]] = field(default_factory=list)
     shown: Tensor | None = None
     pairs: list[tuple[Tensor, Tensor, float]] = field(default_factory=list)
+    distances: tuple[Tensor, Tensor] | None = None
+    confusion: Tensor | None = None
 
     def json(self) -> dict[str, Any]:
         """The numbers by name, and all else but the pictures under "about"."""

@@ -3,78 +3,113 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from unnoise.metric import Estimate
 from unnoise.model import Model
-from unnoise.task.evaluate.real import Real
-from unnoise.task.report.draw import distances, losses, tile
+from unnoise.task.evaluate import Comparison, Evaluation
+from unnoise.task.evaluate.real import Real, neighbours
+from unnoise.task.pages import charts
+from unnoise.task.pages.draw import tile
+from unnoise.task.pages.html import duration, render
+from unnoise.task.pages.numbers import corners, lines, protocol, table
+from unnoise.task.report.figures import distances, losses
 from unnoise.task.report.history import History
-from unnoise.task.report.html import duration, render
-from unnoise.task.report.measure import Neighbours, Recognition
 from unnoise.task.report.walks import CLOUD, SHOWN, Walks, unit
+from unnoise.task.sweep import Point
 from unnoise.tensor import Rng
 
 FORWARD = 8  # moments of the forward process
 LISTED = 20  # classes in a table
-SPACES = {
-    "classifier": "in the features of an independent classifier",
-    "pixels": "in pixels, averaged to 16 x 16 where larger, which sees less than features would",
-    "values": "in the values themselves",
-}
+PAIRS = 8  # samples beside their nearest training items
 
 
-def page(
-    name: str,
-    model: Model,
-    numbers: dict[str, Any],
-    real: Real,
-    walks: Walks,
-    history: History,
-    seen: Recognition | None,
-    neighbours: Neighbours | None,
-) -> str:
+@dataclass(frozen=True)
+class Seen:
+    """What a report shows.
+
+    Args:
+        found: The evaluation.
+        walks: Samples, and one walk.
+        points: Settings of its sampling, measured.
+        bits: Of each held-out item, a number of it.
+    """
+
+    found: Evaluation
+    walks: Walks
+    points: Sequence[Point] = ()
+    bits: Sequence[float] = ()
+
+
+def page(model: Model, numbers: dict[str, Any], real: Real, history: History, seen: Seen) -> str:
     """The whole page; `numbers` are those of report.json."""
     from markupsafe import Markup
 
     shape = tuple(model.domain.shape)
     pictures, points = len(shape) == 3 and hasattr(model.domain, "to_pil"), shape == (2,)
-    look = pictures or points
+    look, found, walks = pictures or points, seen.found, seen.walks
+    labelled = real.label in model.denoiser.conds
+    curves = [(k, label, some) for k, (label, some) in enumerate(lines(seen.points))]
     return render(
         __package__,
         "page.html",
-        name=name,
+        name=found.name,
         n=numbers,
         real=real,
         pictures=pictures,
         noun="pictures" if pictures else "points" if points else "items",
         about=[" × ".join(map(str, shape))] * (not points) + [f"{len(real.classes)} classes"] * bool(real.classes),
         network=" ".join(model.recipe.members("network")),
-        labelled=pictures and walks.asked is not None,
-        samples=[(row, Markup(tiles)) for row, tiles in _samples(model, real, walks)] if pictures else [],
+        labelled=pictures and labelled,
+        samples=[(row, Markup(tiles)) for row, tiles in _samples(model, real, walks, labelled)] if pictures else [],
         reals=[Markup(one) for one in _reals(model, real)] if pictures else [],
-        clouds=[Markup(tile(model.domain, x[:CLOUD], "points")) for x in (real.train["x"], walks.x)] if points else [],
+        clouds=[Markup(tile(model.domain, x[:CLOUD], "points")) for x in (real.train["x"], walks.shown)] if points else [],
         film=[{"t": f.t, "x": _column(model, f.x), "x0": _column(model, f.x0)} for f in walks.film] if look else [],
         forward=_forward(model, real) if look else [],
         losses=Markup(losses(history)) if history.bands or history.series("loss")[0] else "",
         banded=len(history.bands),
-        **_classes(real, seen),
-        space=SPACES[numbers["features"]],
-        distances=Markup(distances(neighbours)) if neighbours else "",
-        pairs=[(Markup(tile(model.domain, a, "sample")), Markup(tile(model.domain, b, "its nearest training item")), d)
-               for a, b, d in neighbours.pairs] if neighbours and pictures else [],
+        **_classes(found),
+        verdict=found.verdict,
+        table=table(Comparison([found], {})),
+        corners=Markup(corners(Comparison([found], {}))),
+        curves=Markup(charts.against_evaluations(curves, _real(found, "frechet"))) if curves else "",
+        lines=[label for _, label, _ in curves],
+        bits=sum(seen.bits) / len(seen.bits) if seen.bits else None,
+        likelihood=Markup(charts.histogram([(0, seen.bits)])) if seen.bits else "",
+        items=len(seen.bits),
+        protocol=protocol(found),
+        distances=Markup(distances(*found.distances)) if found.distances else "",
+        pairs=_pairs(model, found.pairs) if pictures else [],
+        beside=_pairs(model, neighbours(found.shown[:PAIRS], real)) if pictures and found.shown is not None else [],
         costs=_costs(numbers),
         recipe=[(section, _members(members)) for section, members in numbers["recipe"].items()],
     )  # fmt: skip
 
 
-def _samples(model: Model, real: Real, walks: Walks) -> list[tuple[str, str]]:
+def _samples(model: Model, real: Real, walks: Walks, labelled: bool) -> list[tuple[str, str]]:
     rows = walks.shown.split(SHOWN)
-    names = real.classes[: len(rows)] if walks.asked is not None else [""] * len(rows)
+    names = real.classes[: len(rows)] if labelled else [""] * len(rows)
     return [
         (name, "".join(tile(model.domain, x, f"sample {name}") for x in some)) for name, some in zip(names, rows, strict=True)
     ]
+
+
+def _pairs(model: Model, pairs: Sequence[tuple[Tensor, Tensor, float]]) -> list[tuple[Any, Any, float]]:
+    """Samples beside training items, drawn."""
+    from markupsafe import Markup
+
+    return [(Markup(tile(model.domain, a, "sample")), Markup(tile(model.domain, b, "its nearest training item")), d)
+            for a, b, d in pairs]  # fmt: skip
+
+
+def _real(found: Evaluation, name: str) -> Estimate | None:
+    number = found.numbers.get(name)
+    return number.real if number else None
 
 
 def _reals(model: Model, real: Real) -> list[str]:
@@ -122,19 +157,21 @@ def _short(x: float) -> str:
     return f"{x:.3f}" if x < 10 else f"{x:.1f}" if x < 100 else f"{x:.0f}"
 
 
-def _classes(real: Real, seen: Recognition | None) -> dict[str, Any]:
+def _classes(found: Evaluation) -> dict[str, Any]:
     """The rows of the table by class, those recognised least where there are many, and the confusions where there are few."""
-    if seen is None:
+    if "accuracy" not in found.numbers or found.confusion is None:
         return {}
-    shares, asked = seen.by_class, seen.confusion.sum(1)
-    few = len(real.classes) <= LISTED
-    order = range(len(real.classes)) if few else shares.nan_to_num(2).argsort()[:LISTED].tolist()
-    rows = [(real.classes[i], float(shares[i]), float(seen.real[i]), int(asked[i])) for i in order]
-    confusion = (seen.confusion / asked.clamp(min=1)[:, None]).tolist()
+    few, rows = len(found.classes) <= LISTED, found.classes
+    if not few:
+        rows = sorted(rows, key=lambda row: 2.0 if row["accuracy"] is None else row["accuracy"])[:LISTED]
+    shares = found.confusion.double() / found.confusion.sum(1).clamp(min=1)[:, None]
+    names = [row["name"] for row in found.classes]
     return {
-        "classes": [dict(zip(("name", "share", "real", "asked"), row, strict=True)) for row in rows],
-        "hidden": len(real.classes) - len(rows),
-        "confusion": list(zip(real.classes, confusion, strict=True)) if few else [],
+        "accuracy": found.numbers["accuracy"],
+        "asked": int(found.confusion.sum()),
+        "classes": rows,
+        "hidden": len(found.classes) - len(rows),
+        "confusion": list(zip(names, shares.tolist(), strict=True)) if few else [],
     }
 
 
@@ -146,7 +183,7 @@ def _costs(n: dict[str, Any]) -> list[tuple[str, str]]:
         ("training, CPU time", n["cpu_seconds"] and duration(n["cpu_seconds"])),
         ("training speed", n["images_per_second"] and f"{n['images_per_second']:,.4g} items a second"),
         ("trained on", there and ", ".join(f"{key} {value}" for key, value in there.items())),
-        ("one sample", f"{duration(n['seconds_per_image'])}, {n['nfe']} evaluations of the network"),
+        ("one sample", f"{duration(n['seconds'])}, {n['nfe']} evaluations of the network"),
         ("sampled on", machine),
         ("this report", duration(n["report_seconds"])),
     ]

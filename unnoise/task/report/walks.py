@@ -1,9 +1,8 @@
-"""What the model makes for a report: samples to score, samples to show, and one walk to watch."""
+"""What the model makes for a report: samples to show, and one walk to watch."""
 
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -31,46 +30,32 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True)
 class Walks:
-    """Samples.
+    """What is shown of a model besides its numbers.
 
     Args:
-        x: To score, (N, *shape); sample i has seed `seed + i` and the conditions of the i-th real item.
-        asked: The class that each was asked for, (N,), if the model takes one.
-        shown: To show, unpicked; rows of ten, a row for each class if the model takes one.
+        shown: Samples, unpicked; rows of ten, a row for each class if the model takes one.
         film: One walk.
-        seconds: For one sample, on average.
-        nfe, steps: Network evaluations and times of a walk.
     """
 
-    x: Tensor
-    asked: Tensor | None
     shown: Tensor
     film: list[Frame]
-    seconds: float
-    nfe: int
-    steps: int
 
 
-def walks(model: Model, real: Real, n: int, steps: int | None, seed: int = 0) -> Walks:
-    """Samples by the model's own sampler, of seeds `seed`, `seed + 1`, ...; n of them are scored."""
-    first, second = real.halves
-    rows = torch.cat([second, first]).repeat(-(-n // (2 * len(first))))[:n]
-    cond = {name: real.train[name][rows] for name in model.denoiser.conds if name in real.train}
-    started = time.perf_counter()
-    x = model.sample(n, seed=seed, steps=steps, cond=cond)
-    seconds = (time.perf_counter() - started) / n
+def walks(model: Model, real: Real, seed: int) -> Walks:
+    """Samples by the model's own sampler, of seeds `seed`, `seed + 1`, ..."""
+    cond = {name: values[: SHOWN * SHOWN] for name, values in real.train.items() if name in model.denoiser.conds}
     shown_cond, watched = _to_show(cond, real), WATCHED
     if len(model.domain.shape) == 3:
         count = len(next(iter(shown_cond.values()))) if shown_cond else SHOWN * SHOWN
-        shown = model.sample(count, seed=seed, steps=steps, cond=shown_cond)
+        shown = model.sample(count, seed=seed, cond=shown_cond)
         some = {name: values[:: len(values) // WATCHED][:WATCHED] for name, values in shown_cond.items()}
     else:
-        shown, watched = x, min(n, CLOUD)
-        some = {name: values[:watched] for name, values in cond.items()}
+        watched = CLOUD
+        some = {name: values[torch.arange(watched) % len(values)] for name, values in cond.items()}
+        shown = model.sample(watched, seed=seed, cond=some)
     moments: list[Moment] = []
-    model.sample(watched, seed=seed, steps=steps, cond=some, callback=moments.append)
-    frames = film(moments, model)
-    return Walks(x, cond.get(str(real.label)), shown, frames, seconds, moments[-1].nfe, moments[-1].k + 1)
+    model.sample(watched, seed=seed, cond=some, callback=moments.append)
+    return Walks(shown, film(moments, model))
 
 
 def film(moments: Sequence[Moment], model: Model) -> list[Frame]:

@@ -19,9 +19,9 @@ from unnoise.model import Model, load
 from unnoise.recipe import Recipe
 from unnoise.task import machine
 from unnoise.task.evaluate import Wish
-from unnoise.task.sweep.grid import Bench, Point, Setting, grid, said, steps, worse
+from unnoise.task.sweep.grid import Bench, Point, Setting, curves, grid, said, steps, worse
 
-__all__ = ["FILE", "Bench", "Front", "Point", "Setting", "choice", "front", "grid", "read", "steps", "sweep", "worse"]
+__all__ = ["FILE", "Bench", "Front", "Point", "Setting", "choice", "curves", "front", "grid", "read", "steps", "sweep", "worse"]
 
 FILE = "sweep.json"
 

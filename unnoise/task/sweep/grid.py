@@ -15,6 +15,7 @@ from unnoise.task.evaluate import Wish, measure
 from unnoise.task.evaluate.board import Board
 from unnoise.task.evaluate.real import real, split
 from unnoise.task.evaluate.sources import Made, opened
+from unnoise.times import One
 
 Numbers = dict[str, Estimate]
 NUMBERS = ("frechet", "recall", "precision", "accuracy")  # of a setting; those that the data have
@@ -137,6 +138,19 @@ def grid(model: Model, budgets: Sequence[int], samplers: Sequence[str], scales: 
                 if setting.steps and setting not in seen:
                     seen.add(setting)
                     yield setting
+
+
+def curves(
+    model: Model, wish: Wish, budgets: Sequence[int], samplers: Sequence[str], say: Callable[[str], object] = lambda line: None
+) -> list[Point]:
+    """Several samplers at several budgets; one point of a model that answers once."""
+    once = isinstance(model.times, One)
+    names = [""] if once else [name for name in samplers if name != type(model.sampler).__name__]
+    bench, found = Bench(model, wish, say), []
+    for setting in grid(model, [1] if once else budgets, names, [None]):
+        found.append(bench.point(setting))
+        say(f"  {found[-1].nfe} evaluations, {found[-1].label}: Frechet distance {found[-1].frechet.value:.3g}")
+    return found
 
 
 def steps(sampler: Sampler, budget: int) -> int:

@@ -8,23 +8,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from unnoise.metric import nearest
-from unnoise.model import FILES, Model, load
+from unnoise.model import FILES, load
 from unnoise.task import machine
 from unnoise.task.evaluate import Comparison, Evaluation, Wish, compare, evaluate, measure_model
-from unnoise.task.evaluate.real import Real, real
+from unnoise.task.evaluate.real import Real, neighbours, real
 from unnoise.task.evaluate.sources import opened
+from unnoise.task.likelihood import bounds
 from unnoise.task.report.history import History
-from unnoise.task.sweep import Bench, Point, grid, read
+from unnoise.task.sweep import Point, curves, read
 from unnoise.times import One
 
 __all__ = ["Asked", "Side", "gathered", "trilemma"]
 
 PAIRS = 6  # samples, picked by their seeds alone, beside their nearest training items
-YARDSTICK = 500  # held-out items that say what a usual distance is
 
 
 @dataclass(frozen=True)
@@ -119,33 +117,13 @@ def _run(path: Path, asked: Asked, known: dict[str, Real], say: Callable[[str], 
     if seconds := history.total("cpu_seconds"):
         side.training = seconds, history.steps
     if asked.budgets:
-        side.points = read(path) or _curves(model, asked, say)
+        wish = Wish(asked.swept, asked.wish.data, asked.wish.features, device=asked.wish.device, precision=asked.wish.precision)
+        side.points = read(path) or curves(model, wish, asked.budgets, asked.samplers, say)
     if asked.likelihoods and isinstance(model.times, One):
         side.missing.append("no likelihood: it answers at t = 1 alone")
     elif asked.likelihoods:
-        side.bits = _bits(model, asked.likelihoods)
+        side.bits = bounds(model, asked.likelihoods)
     return side
-
-
-def _curves(model: Model, asked: Asked, say: Callable[[str], object]) -> list[Point]:
-    """Several samplers at several budgets; one point of a model that answers once."""
-    wish = Wish(asked.swept, asked.wish.data, asked.wish.features, device=asked.wish.device, precision=asked.wish.precision)
-    bench = Bench(model, wish, say)
-    once = isinstance(model.times, One)
-    names = [""] if once else [name for name in asked.samplers if name != type(model.sampler).__name__]
-    found = [bench.point(setting) for setting in grid(model, [1] if once else asked.budgets, names, [None])]
-    for point in found:
-        say(f"  {point.nfe} evaluations, {point.label}: Frechet distance {point.frechet.value:.3g}")
-    return found
-
-
-def _bits(model: Model, items: int) -> list[float]:
-    """Bits a number of held-out items, by the variational bound."""
-    from unnoise.task.likelihood import Wish as Likely
-    from unnoise.task.likelihood import measure
-
-    told = measure(model, "val", Likely(items=items, method="bound"))
-    return [row["bound"] for row in told["samples"]]
 
 
 def _seen(side: Side, known: dict[str, Real]) -> None:
@@ -156,10 +134,7 @@ def _seen(side: Side, known: dict[str, Real]) -> None:
     key = json.dumps(side.evaluation.about["data"], sort_keys=True)
     if key not in known:
         known[key] = real(side.domain)
-    data, held_out = known[key].train["x"], known[key].held_out
-    distance, index = nearest(shown[:PAIRS], data)
-    fresh = nearest(held_out["x"][:YARDSTICK], data)[0].median() if held_out is not None else torch.ones(())
-    side.pairs = [(x, data[i], float(d / fresh)) for x, i, d in zip(shown, index, distance, strict=False)]
+    side.pairs = neighbours(shown[:PAIRS], known[key])
 
 
 def _named(sides: list[Side], sources: Sequence[Path]) -> list[Side]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import unnoise
 from unnoise.task.evaluate import Comparison, Evaluation
-from unnoise.task.evaluate.table import MEANS, ends, short
-from unnoise.task.report.draw import tile
-from unnoise.task.report.html import duration, render
-from unnoise.task.sweep import Front, Point
-from unnoise.task.trilemma import charts
+from unnoise.task.evaluate.table import short
+from unnoise.task.pages import charts
+from unnoise.task.pages.draw import tile
+from unnoise.task.pages.html import duration, render
+from unnoise.task.pages.numbers import CALLED, cell, corners, lines, protocol, table
+from unnoise.task.sweep import Front
 from unnoise.task.trilemma.words import findings, headline, trade
 
 if TYPE_CHECKING:
@@ -20,19 +20,7 @@ if TYPE_CHECKING:
 
 SHOWN = 20  # samples of each
 LISTED = 20  # classes in a table
-GROUPS = {
-    "Quality": ("frechet", "frechet_infinity", "kid", "precision", "density", "inception_score", "accuracy", "detail", "spectrum",
-                "sliced_wasserstein", "mmd"),
-    "Coverage": ("recall", "coverage", "diversity", "vendi", "class_distance"),
-    "Copies": ("copies", "nearest", "favour"),
-    "Speed": ("nfe", "seconds", "joules"),
-}  # fmt: skip
-CALLED = {
-    "frechet": "Fréchet distance",
-    "frechet_infinity": "Fréchet distance, n → ∞",
-    "kid": "kernel distance",
-    "nfe": "evaluations",
-}
+HEAD = '<span class="tag" style="--c:var(--s{k})">{letter}</span><span class="long">{name}</span>'  # of a column
 
 
 def page(comparison: Comparison, sides: Sequence[Side], asked: Asked) -> tuple[str, dict[str, Any]]:
@@ -43,7 +31,7 @@ def page(comparison: Comparison, sides: Sequence[Side], asked: Asked) -> tuple[s
     runs = [
         {"letter": charts.LETTERS[k % 26], "name": side.evaluation.name, "k": k % 6, **_run(side)} for k, side in enumerate(sides)
     ]
-    curves = [(k, label, points) for k, side in enumerate(sides) for label, points in _lines(side.points)]
+    curves = [(k, label, points) for k, side in enumerate(sides) for label, points in lines(side.points)]
     bits = [(k, side.bits) for k, side in enumerate(sides) if side.bits]
     values: dict[str, Any] = {
         "title": headline(found, names),
@@ -51,14 +39,15 @@ def page(comparison: Comparison, sides: Sequence[Side], asked: Asked) -> tuple[s
         "findings": [{"name": one.corner.name, "big": one.big, "unit": one.corner.unit, "told": one.told,
                       "who": " = ".join(charts.LETTERS[i % 26] for i in one.leaders)} for one in found],
         "runs": runs,
-        "corners": Markup(_corners(comparison)),
-        "table": _table(comparison),
+        "corners": Markup(corners(comparison)),
+        "table": table(comparison),
+        "heads": [Markup(HEAD).format(k=run["k"], letter=run["letter"], name=run["name"]) for run in runs],
         "curves": Markup(charts.against_evaluations(curves, None)) if curves else "",
         "swept": asked.swept,
         "classes": _classes(comparison.evaluations),
         "likelihood": Markup(charts.histogram(bits)) if bits else "",
         "bits": [{"k": k % 6, "letter": charts.LETTERS[k % 26], "mean": sum(b) / len(b), "items": len(b)} for k, b in bits],
-        "protocol": _protocol(comparison.evaluations[0]),
+        "protocol": protocol(comparison.evaluations[0]),
         "version": unnoise.__version__,
     }  # fmt: skip
     told = {
@@ -79,34 +68,27 @@ def sweep_page(name: str, found: Front) -> str:
     """What a sweep found, as a page."""
     from markupsafe import Markup
 
-    lines = [(k, label, points) for k, (label, points) in enumerate(_lines(found.points))]
+    curves = [(k, label, points) for k, (label, points) in enumerate(lines(found.points))]
     rows = [
         {"label": point.label, "nfe": point.nfe, "seconds": duration(point.seconds), "front": point in found.front,
          "chosen": point == found.chosen, "changes": point.setting.changes,
-         "numbers": [_cell(point.numbers[key]) for key in found.chosen.numbers]}
+         "numbers": [cell(point.numbers[key]) for key in found.chosen.numbers]}
         for point in sorted(found.points, key=lambda point: (point.nfe, point.frechet.value))
     ]  # fmt: skip
     return render(
         __package__,
         "sweep.html",
         name=name,
-        chart=Markup(charts.against_evaluations(lines, found.real.get("frechet"), found.chosen)),
-        lines=[{"k": k % 6, "label": label} for k, label, _ in lines],
+        chart=Markup(charts.against_evaluations(curves, found.real.get("frechet"), found.chosen)),
+        lines=[{"k": k % 6, "label": label} for k, label, _ in curves],
         rows=rows,
         columns=[CALLED.get(key, key) for key in found.chosen.numbers],
         real=[short(found.real[key].value) if key in found.real else "" for key in found.chosen.numbers],
         found=found,
-        before=_cell(found.before.frechet),
-        after=_cell(found.after.frechet),
+        before=cell(found.before.frechet),
+        after=cell(found.after.frechet),
         version=unnoise.__version__,
     )
-
-
-def _lines(points: Sequence[Point]) -> list[tuple[str, list[Point]]]:
-    """The points of each sampler, the cheapest first."""
-    ordered = sorted(points, key=lambda point: point.label)
-    groups = itertools.groupby(ordered, key=lambda point: point.label)
-    return [(label, sorted(some, key=lambda point: point.nfe)) for label, some in groups]
 
 
 def _run(side: Side) -> dict[str, Any]:
@@ -136,45 +118,6 @@ def _run(side: Side) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _corners(comparison: Comparison) -> str:
-    """The picture of the three corners; nothing where a run lacks one of the two that it needs."""
-    rows = [one.numbers for one in comparison.evaluations]
-    if not all({"frechet", "recall"} <= row.keys() for row in rows):
-        return ""
-    real = [next((row[name].real for row in rows if row[name].real is not None), None) for name in ("frechet", "recall")]
-    return charts.corners([(k, row["frechet"], row["recall"], row.get("seconds")) for k, row in enumerate(rows)], *real)
-
-
-def _table(comparison: Comparison) -> list[dict[str, Any]]:
-    """Groups of rows: name, meaning, a cell for each run, real data."""
-    grouped = {name for names in GROUPS.values() for name in names}
-    groups = GROUPS | {"More": tuple(name for name in comparison.names if name not in grouped)}
-    return [
-        {"name": group, "rows": rows}
-        for group, names in groups.items()
-        if (rows := [_row(comparison, name) for name in names if name in comparison.names])
-    ]
-
-
-def _row(comparison: Comparison, name: str) -> dict[str, Any]:
-    numbers = [one.numbers.get(name) for one in comparison.evaluations]
-    best = comparison.best.get(name, [])
-    alone = best if len(best) < len(numbers) else []
-    cells = [_cell(number) | {"best": i in alone} if number else None for i, number in enumerate(numbers)]
-    real = next((number.real for number in numbers if number is not None and number.real is not None), None)
-    means = MEANS.get(name, "")
-    return {
-        "name": CALLED.get(name, name.replace("_", " ")),
-        "means": means,
-        "cells": cells,
-        "real": short(real.value) if real else "",
-    }
-
-
-def _cell(number: Any) -> dict[str, Any]:
-    return {"value": short(number.value), "ends": ends(number).replace(" .. ", " to ")}
-
-
 def _classes(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
     """Of each class: how much of each run's samples is recognised as asked, and what real data reach; and its share."""
     known = [one for one in evaluations if one.classes]
@@ -190,20 +133,3 @@ def _classes(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
         for row in first[:LISTED]
     ]  # fmt: skip
     return {"rows": rows, "asked": asked, "hidden": len(first) - len(rows)}
-
-
-def _protocol(one: Evaluation) -> list[tuple[str, str]]:
-    """What was compared with what."""
-    about = one.about
-    space = about.get("features", {})
-    here = about.get("machine", {})
-    told = [
-        ("samples", f"{about['samples']:,} of each, none left out" if "samples" in about else ""),
-        ("reference", f"{about['reference']:,} training items" if "reference" in about else ""),
-        ("real data", f"{about['real']:,} other items, measured as the samples are" if "real" in about else ""),
-        ("features", f"{space.get('name', '')} {space.get('digest', '')[:12]}".strip()),
-        ("intervals", f"{about['level']:.0%}, of the samples drawn; the reference is fixed" if "level" in about else ""),
-        ("protocol", str(about.get("protocol", ""))),
-        ("machine", ", ".join(f"{key} {value}" for key, value in here.items())),
-    ]
-    return [(what, value) for what, value in told if value]

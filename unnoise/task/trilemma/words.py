@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unnoise.task.evaluate import Comparison, Number
 from unnoise.task.evaluate.compare import LESS
 from unnoise.task.evaluate.table import ends, short
-from unnoise.task.trilemma.charts import rate
-
-ONCE = 1.5  # times as much: what one measurement of a time may be off by
+from unnoise.task.pages.charts import rate
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ def findings(comparison: Comparison) -> list[Finding]:
             continue
         there = [number for number in numbers if number is not None]
         order = sorted(range(len(there)), key=lambda i: there[i].value, reverse=corner.number not in LESS)
-        leaders = [i for i in order if i in comparison.best[corner.number] or _close(there[i], there[order[0]])]
+        leaders = [i for i in order if i in comparison.best[corner.number]]
         found.append(Finding(corner, leaders, _value(corner, there[order[0]]), _told(comparison, corner, there, order, leaders)))
     return found
 
@@ -102,12 +99,6 @@ def trade(found: Sequence[Finding], comparison: Comparison) -> str:
     closer = b.numbers["frechet"].value / a.numbers["frechet"].value
     times = f"{a.name} takes {short(slower)} times as long for a sample as {b.name}"
     return f"{times}; its Fréchet distance is {short(closer)} times smaller."
-
-
-def _close(number: Number, best: Number) -> bool:
-    """Whether a number that was measured once, without an interval, may differ from the best by chance alone."""
-    unknown = math.isnan(number.low) or math.isnan(best.low)
-    return unknown and max(number.value, best.value) <= ONCE * min(number.value, best.value)
 
 
 def _told(comparison: Comparison, corner: Corner, numbers: Sequence[Number], order: Sequence[int], leaders: Sequence[int]) -> str:

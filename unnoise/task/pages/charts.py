@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from unnoise.metric import Estimate
-from unnoise.task.evaluate import Number
-from unnoise.task.report.draw import MUTED, RULE, SERIES, both
-from unnoise.task.sweep import Point
+from unnoise.task.evaluate.result import Number
+from unnoise.task.pages.draw import MUTED, RULE, SERIES, both
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from unnoise.task.sweep import Point
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 2, 1, 2)), (0, (8, 3)))  # of the samplers of one run

@@ -1,4 +1,4 @@
-"""The figures of a report, as HTML that needs nothing from outside: inline SVG, PNG within the text.
+"""Figures as HTML that needs nothing from outside: inline SVG, PNG within the text.
 
 Charts are drawn twice, for wide and for narrow pages, and their colours are the page's own variables, so that they follow it
 into the dark.
@@ -14,12 +14,9 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from unnoise.domain import Domain
-from unnoise.task.report.history import History
-from unnoise.task.report.measure import Neighbours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,55 +52,6 @@ def tile(domain: Domain, x: Tensor, alt: str) -> str:
     attribute = ' class="pixels"' if pixels and max(image.size) >= SMOOTHED else ""
     kind = "png" if pixels else "jpeg"
     return f'<img{attribute} alt="{escape(alt)}" src="data:image/{kind};base64,{text}">'
-
-
-def losses(history: History) -> str:
-    """A panel for each noise band: held-out loss, and that of as many items that were trained on."""
-    bands = history.bands
-
-    def draw(figure: Figure, wide: bool) -> None:
-        columns = (min(len(bands), 5) if wide else 2) if bands else 1
-        rows = -(-max(len(bands), 1) // columns)
-        panels: np.ndarray = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-        for panel in panels.flat[len(bands) :] if bands else ():
-            panel.set_visible(False)
-        for panel, (band, sets) in zip(panels.flat, bands.items(), strict=False):
-            for name, colour, order in (("trained_on", MUTED, 1), ("held_out", ACCENT, 2)):
-                if name in sets:
-                    panel.plot(*sets[name], color=colour, zorder=order, marker="o" if len(sets[name][0]) < 2 else None)
-            panel.set_title(f"t {band.replace('-', '–')}")
-        if not bands:
-            panels[0, 0].plot(*history.series("loss"), color=ACCENT)
-        values = [v for sets in bands.values() for _, series in sets.values() for v in series]
-        for panel in panels.flat:
-            if min(values, default=1) > 0:
-                log(panel, values or history.series("loss")[1])
-            _ticks(panel, history.steps)
-        figure.supxlabel("step", color=MUTED, fontsize=9)
-
-    height = 2.1 if len(bands) <= 5 and bands else 2.6
-    return both(draw, "loss", "Loss over training steps", (7.6, height), (3.7, 1.5 * -(-max(len(bands), 2) // 2)))
-
-
-def distances(neighbours: Neighbours) -> str:
-    """How far samples, and held-out data, are from the training data: two histograms."""
-    top = float(torch.cat([neighbours.samples, neighbours.held_out]).quantile(0.995)) * 1.05 or 1.0
-    bins = np.linspace(0, top, 41)
-
-    def draw(figure: Figure, wide: bool) -> None:
-        axes = figure.subplots()
-        for values, colour in ((neighbours.held_out, MUTED), (neighbours.samples, ACCENT)):
-            share = np.histogram(values.numpy(), bins)[0] / len(values)
-            axes.stairs(share, bins, color=colour, linewidth=1.6)
-            axes.stairs(share, bins, color=colour, alpha=0.14, fill=True)
-        axes.axvline(0.5, color=RULE, linewidth=1, linestyle=(0, (3, 3)))
-        axes.text(0.49, axes.get_ylim()[1], "near copies" if wide else "copies", color=MUTED, ha="right", va="top", fontsize=8)
-        axes.set_xlim(0, top)
-        axes.set_yticks([])
-        axes.spines["left"].set_visible(False)
-        axes.set_xlabel("distance to the nearest training item  (1 = typical for new data)" if wide else "distance (1 = typical)")
-
-    return both(draw, "distances", "Distances to the nearest training item", (7.6, 2.3), (3.7, 2.0))
 
 
 def both(draw: Callable[[Figure, bool], None], name: str, label: str, *sizes: tuple[float, float]) -> str:
@@ -145,8 +93,3 @@ def log(axes: Axes, values: list[float]) -> None:
     ticks = np.geomspace(low, high, 3) if high > low else np.array([low])
     axes.set_yticks(ticks, [f"{tick:.2g}" for tick in ticks])
     axes.minorticks_off()
-
-
-def _ticks(axes: Axes, steps: int) -> None:
-    axes.set_xlim(0, max(steps, 1))
-    axes.set_xticks([0, steps], ["0", f"{steps / 1000:.3g}k" if steps >= 1000 else str(steps)])
