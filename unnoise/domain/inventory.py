@@ -157,18 +157,18 @@ def scan(root: str | Path, size: int | tuple[int, int] | None = None, largest: i
     return report if images is None else _described(report, images)
 
 
-def _decoded(root: str | Path, found: Survey, size: int | tuple[int, int] | None) -> Images:
+def _decoded(root: str | Path, found: Survey, size: int | tuple[int, int]) -> Images:
     images = Images(str(root), size=size, broken=1.0)
     wish = Wish((size, size) if isinstance(size, int) else size, None, images.resize, images.crop, images.background)
     images.__dict__["decoded"] = pack(str(root), wish, 1.0, found)  # the headers are not read again
     return images
 
 
-def _size(headers: list[Header], largest: int | None) -> int | None:
+def _size(headers: list[Header], largest: int | None) -> int | tuple[int, int]:
     shorter = sorted(min(head.height, head.width) for head in headers)
     alike = len({(head.height, head.width) for head in headers}) == 1
     if alike and (largest is None or max(headers[0].height, headers[0].width) <= largest):
-        return None
+        return headers[0].height, headers[0].width
     middle = shorter[len(shorter) // 2]
     return min(max(middle - middle % SHORT, min(middle, SHORT)), largest or middle)
 

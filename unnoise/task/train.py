@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,25 @@ from unnoise.condition import drop
 from unnoise.model import Model
 from unnoise.recipe import Recipe, RecipeError
 from unnoise.task import machine, recognition
-from unnoise.task.hooks import Preview, Publish, Validate
+from unnoise.task.hooks import Health, Preview, Publish, Validate
 from unnoise.tensor import Rng
-from unnoise.train import Hook, Trainer
-from unnoise.train.learner import modules
+from unnoise.train import Dataset, Hook, Trainer
+from unnoise.train.run import Prepare
 
 FREE = ("model", "sampler", "times", "guidance", "domain.Images.root")  # may differ when a run goes on
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a recipe makes of a machine's data: all that the trainer is given."""
+
+    trainer: Trainer
+    model: Model
+    objective: Any
+    data: Dataset
+    hooks: list[Hook]
+    prepare: Prepare
+    on: torch.device
 
 
 def read(source: str, data: Path | None = None, overrides: Sequence[str] = ()) -> Recipe:
@@ -63,32 +76,19 @@ def train(
     Raises:
         ValueError: For data, options or a folder that do not fit.
     """
-    on = machine.device(device)
-    trainer: Trainer = recipe.build("train")
-    model = build(recipe, trainer.seed)
-    objective = build_objective(recipe, model, trainer.seed)
-    data, held_out = model.domain.dataset("train"), _held_out(model)
-    hooks: list[Hook] = [
-        Validate(trainer.validate_every, model, objective, data, held_out),
-        *([] if recipe.classifies else [Preview(trainer.preview_every, model)]),
-        Publish(trainer.save_every),
-    ]
-    model.codec.to(on)
-
-    def prepare(batch: Mapping[str, Tensor], rng: Rng) -> Mapping[str, Tensor]:
-        return model.learnt(drop(model.denoiser.conds, batch, rng), rng)
-
+    setting = assemble(recipe, device, say)
+    model = setting.model
     if not (out / "recipe.toml").exists():
         model.describe(out)
     options: dict[str, Any] = recipe.resolved().flat()
-    averaged = trainer.fit(
+    averaged = setting.trainer.fit(
         model.denoiser,
-        objective,
-        data,
+        setting.objective,
+        setting.data,
         out,
-        prepare=prepare,
-        hooks=hooks,
-        device=on,
+        prepare=setting.prepare,
+        hooks=setting.hooks,
+        device=setting.on,
         init=init,
         options=options,
         safe=FREE,
@@ -109,6 +109,32 @@ def train(
     return model
 
 
+def assemble(recipe: Recipe, device: str, say: Callable[[str], object]) -> Setting:
+    """Model, objective, data and hooks of a recipe, on a device.
+
+    Raises:
+        ValueError: For data or options that do not fit.
+    """
+    on = machine.device(device)
+    trainer: Trainer = recipe.build("train")
+    model = build(recipe, trainer.seed)
+    objective = build_objective(recipe, model, trainer.seed)
+    data, held_out = model.domain.dataset("train"), _held_out(model)
+    hooks: list[Hook] = [
+        Validate(trainer.validate_every, model, objective, data, held_out),
+        *([] if recipe.classifies else [Preview(trainer.preview_every, model)]),
+        Publish(trainer.save_every),
+    ]
+    if trainer.health_every and not recipe.classifies:
+        hooks.append(Health(trainer.health_every, model, objective, data, held_out, say))
+    model.codec.to(on)
+
+    def prepare(batch: Mapping[str, Tensor], rng: Rng) -> Mapping[str, Tensor]:
+        return model.learnt(drop(model.denoiser.conds, batch, rng), rng)
+
+    return Setting(trainer, model, objective, data, hooks, prepare, on)
+
+
 def build(recipe: Recipe, seed: int) -> Model:
     """A model with fresh weights, keyed by the seed; torch's own generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
@@ -123,33 +149,6 @@ def build_objective(recipe: Recipe, model: Model, seed: int) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(Rng(seed).bits(1, "objective")))
         return recipe.build("loss", latent=getattr(network, "latent", 0), **given)
-
-
-def forecast(recipe: Recipe, device: str = "auto") -> dict[str, Any]:
-    """What training would take, from three steps of it: parameters, items, seconds a step, hours in all, checkpoint size."""
-    on = machine.device(device)
-    trainer: Trainer = recipe.build("train")
-    model = build(recipe, trainer.seed)
-    objective = build_objective(recipe, model, trainer.seed)
-    modules(objective).to(on)
-    denoiser, data = model.denoiser.to(on), model.domain.dataset("train")
-    batch = {name: value.to(on) for name, value in data.batch(torch.arange(trainer.batch) % len(data)).items()}
-    seconds = []
-    for step in range(3):
-        started, rng = time.perf_counter(), Rng(0, torch.arange(trainer.batch)).at(step)
-        objective(denoiser, model.learnt(batch, rng), rng).mean().backward()
-        if on.type == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - started)
-    parameters = sum(p.numel() for p in denoiser.parameters())
-    return {
-        "parameters": parameters,
-        "items": len(data),
-        "shape": list(model.domain.shape),
-        "seconds_per_step": round(min(seconds), 4),
-        "hours": round(min(seconds) * trainer.steps / 3600, 2),
-        "megabytes_on_disk": round(parameters * 4 * (4 * trainer.keep + 1) / 1e6, 1),
-    }
 
 
 def _held_out(model: Model) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 SAFE = frozenset(
     f"train.Trainer.{name}"
     for name in (
-        "steps", "keep", "ema_snapshots", "save_every", "log_every", "preview_every", "validate_every",
+        "steps", "keep", "ema_snapshots", "save_every", "log_every", "preview_every", "validate_every", "health_every",
         "micro_batch", "compile", "channels_last", "tensorboard",
     )
 )  # fmt: skip

@@ -81,7 +81,8 @@ class Trainer:
         save_every: Updates between two checkpoints; there is always one at the end.
         keep: Checkpoints kept.
         log_every: Updates between two rows of the log.
-        preview_every, validate_every: For the hooks that sample and validate, which are made elsewhere; 0 for none.
+        preview_every, validate_every, health_every: For the hooks that sample, validate and watch for copies, which are made
+            elsewhere; 0 for none.
         precision: "bf16" computes in bfloat16 where that is safe (autocast; weights stay float32); "auto" does so on
             an accelerator that has it, and never on a CPU, most of which emulate it.
         compile: Compile the network (`model.network`, or the whole model). Minutes at the start.
@@ -109,6 +110,7 @@ class Trainer:
     log_every: int = 50
     preview_every: int = 0
     validate_every: int = 0
+    health_every: int = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: bool = False
     channels_last: bool | Literal["auto"] = "auto"
@@ -120,7 +122,7 @@ class Trainer:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         rules = {
             "at least 1": ("steps", "batch", "save_every", "keep", "log_every", "ema_snapshots"),
-            "at least 0": ("warmup", "weight_decay", "clip", "ema_warmup", "preview_every", "validate_every"),
+            "at least 0": ("warmup", "weight_decay", "clip", "ema_warmup", "preview_every", "validate_every", "health_every"),
         }
         for rule, names in rules.items():
             for name in names:

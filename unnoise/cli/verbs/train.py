@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from unnoise.cli.app import Device, Set, Threads, app, show
+from unnoise.cli.app import Device, Set, Threads, app
 
 
 @app.command()
@@ -33,7 +33,11 @@ def train(
     machine.threads(threads)
     chosen = task.read(recipe, data, [*set_, *extra])
     if dry_run:
+        from unnoise.task.check import forecast, surveyed
+
         print(chosen.resolved().dump())
-        show(task.forecast(chosen, device))
+        for told in (surveyed(chosen), "\n".join(forecast(chosen, device, out or Path("runs")).lines())):
+            if told:
+                print(told)
         return
     task.train(chosen, out or Path("runs") / Path(recipe).stem, device=device, init=init, report=report)
