@@ -4,13 +4,15 @@ Every deterministic sampler of one evaluation a step is a linear walk: with y, u
 
     y_(k+1) = y_k + sum_j w_kj v_(k-j)
 
-so that its weights can be read off by walking it along unit vectors. The best of a grid of samplers and spacings is found first.
-Then Adam follows the gradient of the end error through the walk: for the times, whose change moves the weights as it moves
-those of `FlowAdams`, and then for times and weights together. Of all that was met, what is best on other noises than those
-of the fit is kept, so that a tuned walk is not worse than the best untuned one.
+so that its weights can be read off by walking it along unit vectors. The best of a grid of samplers and spacings are found
+first, and led back, step by step, onto the course of the fine solve by least squares. From the best of these Adam follows the
+gradient of the end error through the walk: for the times, whose change moves the weights as it moves those of `FlowAdams`, and
+then for times and weights together. Of all that was met, what is best on other noises than those of the fit is kept, if it is
+surely better than the best untuned walk.
 
-Reference: Frankel et al., S4S: Solving for a Fast Diffusion Model Solver, 2025, arXiv:2502.17423; Tong et al., Learning to
-Discretize Denoising Diffusion ODEs, 2025, arXiv:2405.15506 (times alone)
+Reference: Duan et al., Optimal Linear Subspace Search, 2023, arXiv:2305.14677; Frankel et al., S4S: Solving for a Fast Diffusion
+Model Solver, 2025, arXiv:2502.17423; Tong et al., Learning to Discretize Denoising Diffusion ODEs, 2025, arXiv:2405.15506 (times
+alone)
 """
 
 from __future__ import annotations
