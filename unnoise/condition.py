@@ -95,6 +95,8 @@ def rows(name: str, condition: Condition, value: Any, n: int) -> Tensor:
     """
     if value is None:
         return condition.null(n)
+    if isinstance(value, Tensor) and not condition.classes and value.shape == (n, *condition.shape):
+        return value.to(torch.float32)
     single = isinstance(value, str | int | float) or (not isinstance(value, Tensor) and _depth(value) == len(condition.shape))
     try:
         found = torch.as_tensor([_one(name, condition, v) for v in ([value] if single else value)])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unnoise.condition import Conditions
 from unnoise.denoiser.base import Answer, Denoise, Time
 from unnoise.tensor import Cond
+
+Place = tuple[Any, slice, slice]  # of a tile, as an index
 
 
 class Tiled:
@@ -34,20 +37,55 @@ class Tiled:
         return self.denoiser.project(x, cond)
 
     def answer(self, x_t: Tensor, t: Time, cond: Cond | None = None) -> Answer:
-        height, width = self.size
-        tent = (_tent(height)[:, None] * _tent(width)).to(x_t)
-        total, weight, nfe = torch.zeros_like(x_t), torch.zeros_like(x_t[:1, :1]), 0
-        for top in starts(x_t.shape[-2], height, self.overlap):
-            for left in starts(x_t.shape[-1], width, self.overlap):
-                place = ..., slice(top, top + height), slice(left, left + width)
-                answer = self.denoiser.answer(x_t[place], t, cond)
-                total[place] = total[place] + tent * answer.x0
-                weight[place] += tent
-                nfe += answer.nfe
-        return Answer(total / weight, nfe=nfe)
+        nfe = 0
+
+        def ask(place: Place) -> Tensor:
+            nonlocal nfe
+            answer = self.denoiser.answer(x_t[place], t, cond)
+            nfe += answer.nfe
+            return answer.x0
+
+        return Answer(by_tiles(x_t, self.size, self.overlap, ask), nfe=nfe)
 
     def __call__(self, x_t: Tensor, t: Time, cond: Cond | None = None) -> Tensor:
         return self.answer(x_t, t, cond).x0
+
+
+class TiledNetwork(nn.Module):
+    """The same of a network, for denoisers that know something of the whole picture; what is laid beside x is cut as x is.
+
+    Args:
+        network: Of pictures of one size.
+        size: Height and width of that.
+        overlap: As that of `Tiled`.
+    """
+
+    def __init__(self, network: nn.Module, size: Sequence[int], overlap: float = 0.5) -> None:
+        super().__init__()
+        self.network, self.size, self.overlap = network, tuple(size), overlap
+        self.conds: Conditions = getattr(network, "conds", {})
+
+    def forward(self, x: Tensor, level: Tensor, cond: Cond) -> Tensor:
+        def ask(place: Place) -> Tensor:
+            part = {name: value[place] if self.conds[name].route == "concat" else value for name, value in cond.items()}
+            return self.network(x[place], level, part)
+
+        return by_tiles(x, self.size, self.overlap, ask)
+
+
+def by_tiles(x: Tensor, size: Sequence[int], overlap: float, ask: Callable[[Place], Tensor]) -> Tensor:
+    """The weighted mean of what is answered for each tile of x, of x's sides."""
+    height, width = size
+    tent = (_tent(height)[:, None] * _tent(width)).to(x)
+    total, weight = x.new_zeros(()), torch.zeros_like(x[:1, :1])
+    for top in starts(x.shape[-2], height, overlap):
+        for left in starts(x.shape[-1], width, overlap):
+            place = ..., slice(top, top + height), slice(left, left + width)
+            part = tent * ask(place)
+            total = total if total.ndim else x.new_zeros(len(x), part.shape[1], *x.shape[2:])
+            total[place] = total[place] + part
+            weight[place] += tent
+    return total / weight
 
 
 def starts(side: int, tile: int, overlap: float) -> list[int]:

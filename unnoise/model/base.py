@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Value = Any  # of a condition: one for all samples (a class by name or number, a number, a vector), or one for each
+DRAWN = 64  # pictures, of which one of the class that is asked for is shown
 FILES = ("recipe.toml", "data.json", "weights.safetensors")
 
 
@@ -191,7 +192,7 @@ class Model:
         visited = fitted(self.denoiser.schedule, self.defaults.steps if steps is None else steps)
         shape, done = self.codec.shape(self.domain.shape), []
         self.denoiser.eval()
-        for rows in _batches(len(seeds), self.defaults.batch):
+        for rows in full_batches(len(seeds), self.defaults.batch):
             rng = Rng([seeds[i] for i in rows], device=self.device)
             part = {name: value[rows].to(self.device) for name, value in values.items()}
             x = self.denoiser.project(prior(self.denoiser.schedule, shape, visited[0], rng), part)
@@ -261,7 +262,8 @@ class Model:
         return {**batch, **shown, "x": self.codec.encode(batch["x"])}
 
     def with_shown(self, values: Mapping[str, Tensor], seeds: Sequence[int]) -> dict[str, Tensor]:
-        """Conditions with what the network is to be shown, where that is lacking: of held-out pictures, drawn by the seeds.
+        """Conditions with what the network is to be shown, where that is lacking: of held-out pictures, drawn by the seeds,
+        and of the classes that are asked for.
 
         Raises:
             ValueError: If the data are not there.
@@ -271,13 +273,18 @@ class Model:
         rng = Rng(seeds)
         try:
             data = held_out(self.domain)
-            pictures = data.batch(rng.integers(len(data), (), "picture"))
+            some = data.batch(rng.integers(len(data), (DRAWN,), "picture").flatten())
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"this model makes pictures of others, and those that it was trained on are not there ({error}); "
                 f"give some: unnoise edit RUN FILE"
             ) from error
-        return {**values, **self.shown.of(pictures["x"], rng)}
+        fits = torch.ones(len(seeds), DRAWN)
+        for name in values.keys() & some.keys():
+            if self.domain.conds[name].classes:
+                fits *= some[name].reshape(fits.shape) == values[name].reshape(-1, 1)
+        x = some["x"][torch.arange(len(seeds)) * DRAWN + fits.argmax(1)]
+        return {**values, **self.shown.of(x, rng)}
 
     def conditions(self, cond: Mapping[str, Value], n: int, known: Conditions | None = None) -> dict[str, Tensor]:
         """Conditions as a person writes them, as tensors of n rows.
@@ -335,7 +342,7 @@ def held_out(domain: Domain) -> Dataset:
         return domain.dataset("train")
 
 
-def _batches(n: int, size: int) -> Iterator[list[int]]:
+def full_batches(n: int, size: int) -> Iterator[list[int]]:
     """Rows 0 .. n - 1 in batches of just this size; the last is filled up with its last row."""
     for first in range(0, n, size):
         yield [min(first + i, n - 1) for i in range(size)]

@@ -24,6 +24,7 @@ from unnoise.task.edit.jobs import Job
 from unnoise.task.edit.methods import Method, default, method
 from unnoise.task.edit.picture import Picture, blended, mask, pixels, read, save
 from unnoise.task.edit.sheet import mean, sheet, uncertainty
+from unnoise.task.edit.shown import shown
 from unnoise.task.edit.walks import draw, latent
 from unnoise.task.sample import KEY, Order, describe, prepared
 from unnoise.times import Auto, Below
@@ -97,7 +98,7 @@ def edit(
     model, threads = prepared(run, order)
     if not isinstance(model.domain, Pictures):
         raise ValueError(f"{run} is a model of {type(model.domain).__name__}; editing takes a model of pictures")
-    if not any(text.startswith("model.Defaults.steps") for text in order.overrides):
+    if not (model.shown or any(text.startswith("model.Defaults.steps") for text in order.overrides)):
         model.defaults = dataclasses.replace(model.defaults, steps=STEPS)
     model.defaults = dataclasses.replace(model.defaults, batch=min(model.defaults.batch, wish.n))
     seeds = [order.seeds[0] + k for k in range(wish.n)]
@@ -147,6 +148,10 @@ def _job(picture: Picture, domain: Pictures, wish: Wish) -> Job:
 
 def _samples(model: Model, job: Job, wish: Wish, seeds: Sequence[int], cond: Mapping[str, Any]) -> tuple[Tensor, str]:
     """Samples of the result, and the method by name."""
+    if model.shown:
+        if wish.method:
+            raise ValueError(f"--method {wish.method}: this run was trained for the task, and takes no method")
+        return draw(model, job, model.sampler, None, model.times, seeds, cond, shown=shown(model, job)), "its own"
     times = Auto()
     if job.measured is None:
         if wish.method:
