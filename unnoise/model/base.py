@@ -24,7 +24,7 @@ from unnoise.recipe import Recipe
 from unnoise.sampler import Ancestral, Fitted, Moment, Sampler, prior
 from unnoise.tensor import Rng
 from unnoise.times import Times
-from unnoise.train import write_weights
+from unnoise.train import disk, write_weights
 from unnoise.zoo.empty import Making
 from unnoise.zoo.parts import Parts
 
@@ -326,9 +326,9 @@ class Model:
 
     def describe(self, folder: Path) -> None:
         """Writes all but the weights: the resolved recipe and the facts of the data."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / FILES[0]).write_text(self.recipe.resolved().dump(), "utf-8")
-        (folder / FILES[1]).write_text(json.dumps(self.domain.facts(), indent=1), "utf-8")
+        disk.make(folder)
+        disk.replace(folder / FILES[0], [self.recipe.resolved().dump().encode()])
+        disk.replace(folder / FILES[1], [json.dumps(self.domain.facts(), indent=1).encode()])
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()

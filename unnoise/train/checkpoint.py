@@ -35,7 +35,7 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[
         OSError: The disk is full: one line with path, needed and free bytes. Earlier checkpoints stay as they are.
     """
     parent = folder / "state"
-    parent.mkdir(parents=True, exist_ok=True)
+    disk.make(parent)
     path, needed = parent / f"step-{step}", nbytes(tensors) + (1 << 16)
     draft = disk.scratch(path)
     try:

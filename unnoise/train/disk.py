@@ -29,6 +29,14 @@ def sweep(folder: Path) -> None:
             stray.unlink()
 
 
+def make(folder: Path) -> None:
+    """Make a folder and those above it that are missing, so that their names are durable too."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        sync_folder(path.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in `folder` durable (files are synced as they are written)."""
     handle = os.open(folder, os.O_RDONLY)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from . import disk
+
 
 @contextmanager
 def claim(folder: Path) -> Iterator[None]:
@@ -20,7 +22,7 @@ def claim(folder: Path) -> Iterator[None]:
     Raises:
         ValueError: Another run holds the folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    disk.make(folder)
     with open(folder / ".lock", "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

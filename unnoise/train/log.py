@@ -38,6 +38,7 @@ class Log:
             if kept != lines:
                 disk.replace(self.path, kept)
         self.file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        disk.sync_folder(folder)  # its name must last as long as its rows
 
     def row(self, step: int, clock: dict[str, float] | None = None, **values: Any) -> None:
         """Append one row; `clock` holds what another run of the same steps would measure differently."""
