@@ -43,9 +43,10 @@ def _lagrange(knots: Sequence[float], j: int, u: float) -> float:
 def regressed(denoiser: Denoise, data: Course, plan: Plan, memory: int) -> Plan:
     """The walk on the same times with the weights that bring each step, from where the walk has come to, nearest to the course.
 
-        change of w_k = argmin sum_i |y_(k+1),i - y(u_(k+1))_i|^2 / (size of that) + ridge |change|^2
+        w_k = w_k + argmin_d sum_i c_i |r_i - sum_j d_j v_ij|^2 + ridge |d|^2
 
-    Costs one walk.
+    with r_i the way from the step's end in the i-th walk to its course, v_ij its velocities, newest first, and c_i one over
+    what is left of |r_i| and its median, so that walks count by distance and not by its square. Costs one walk.
 
     Reference: Duan et al., Optimal Linear Subspace Search, 2023, arXiv:2305.14677 (without weights between steps)
     """
