@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import shlex
@@ -26,6 +27,7 @@ from unnoise.serve.sampling import form_of, keep_picture, kept, option, plain_va
 from unnoise.serve.store import Kept
 from unnoise.task import edit as task
 from unnoise.task.edit import travel
+from unnoise.task.edit.picture import read
 from unnoise.task.likelihood import LEVELS, walk
 from unnoise.task.sample import KEY, describe
 from unnoise.tensor import Rng
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from unnoise.serve.desk import Desk
 
 TASKS = {wishes.Inpaint: "inpaint", wishes.Upscale: "upscale", wishes.Vary: "vary", wishes.Restore: "restore"}
+PASSES = 3  # over the frames of a movie, until they are evenly apart
 BOUND = 200  # steps of a likelihood's bound
 
 
@@ -61,11 +64,14 @@ def edit(desk: Desk, wish: wishes.Edit, client: Client) -> Job:
         watch = Previews(job, model)
         with _files({"picture": picture, "mask": mask}) as paths:
             asked = _task(wish, name, paths)
-            made = _one(view, paths["picture"], asked, seeds, wish.cond or {}, desk.models.threads, watch)
+            made = task.one(view, paths["picture"], asked, seeds, wish.cond or {}, desk.models.threads, watch)
         images = [
             {"seed": seed, "cond": about["cond"], "recipe": about}
             | keep_picture(
-                desk.store, client, png(levels.transpose(1, 2, 0), COLOURS[made.mode], {KEY: json.dumps(about)}), levels.shape
+                desk.store,
+                client,
+                png(levels.transpose(1, 2, 0), COLOURS[made.job.picture.mode], {KEY: json.dumps(about)}),
+                levels.shape,
             )
             for seed, about, levels in zip(seeds, made.abouts, made.levels, strict=True)
         ]
@@ -79,14 +85,12 @@ def interpolate(desk: Desk, wish: wishes.Interpolate, client: Client) -> Job:
     served = desk.models.ready(wish.model)
     model = _edited_by(served, wish, "interpolate", travel.STEPS)
     ends = [desk.store.get(id_, client) for id_ in wish.pictures]
-    wishes.check_work(
-        4 * int(torch.Size(model.domain.shape).numel()), wish.frames * (travel.ROUNDS + 1), 2 * model.defaults.steps
-    )
+    wishes.check_work(4 * int(torch.Size(model.domain.shape).numel()), PASSES * wish.frames, 2 * model.defaults.steps)
     form, view = form_of(model, wish), served.alone(model)
 
     def work(job: Job) -> dict[str, Any]:
         with _files(dict(zip("ab", ends, strict=True))) as paths:
-            x = torch.cat([travel._fitting(path, model.domain) for path in paths.values()])
+            x = torch.cat([_fitting(path, model) for path in paths.values()])
         frames = travel.between(view, x, wish.frames, model.defaults.steps, wish.cond or {})
         about = describe(model, 0, {}, desk.models.threads) | {"cond": dict(wish.cond or {})}
         abouts = [about | {"edit": {"task": "interpolate", "frames": wish.frames, "frame": i}} for i in range(wish.frames)]
@@ -107,7 +111,7 @@ def likelihood(desk: Desk, wish: wishes.Likelihood, client: Client) -> Job:
 
     def work(job: Job) -> dict[str, Any]:
         with _files({"picture": picture}) as paths:
-            x = travel._fitting(paths["picture"], model.domain).to(model.device)
+            x = _fitting(paths["picture"], model).to(model.device)
         cond = {k: v.to(model.device) for k, v in model.conditions(wish.cond or {}, 1, view.denoiser.conds).items()}
         rng, bin_, dims = Rng([wish.seed], device=model.device), width(levels), x[0].numel()
         if wish.method == "flow":
@@ -128,22 +132,23 @@ def likelihood(desk: Desk, wish: wishes.Likelihood, client: Client) -> Job:
     return Job("likelihood", served.id, client, work, 1, 0, 0, False, False, wish.detached)
 
 
-def _one(model, file, wish, seeds, cond, threads, callback):  # type: ignore[no-untyped-def]
-    from types import SimpleNamespace
-
-    from unnoise.task.edit.picture import read
-
-    job = task._job(read(file, model.domain), model.domain, wish)
-    x, chosen = task._samples(model, job, wish, seeds, cond)
-    about = task._about(model, file, wish, job, chosen, cond, threads)
-    return SimpleNamespace(levels=task._levels(x, job), mode=job.picture.mode, abouts=[{**about, "seed": s} for s in seeds])
+def _fitting(path: Path, model: Model) -> torch.Tensor:
+    """A kept picture as the model sees it, (1, C, H, W); Refused where it is of another size."""
+    x = read(path, model.domain).x  # type: ignore[arg-type]
+    if x.shape[1:] != model.domain.shape:
+        given, expected = (f"{shape[-1]} x {shape[-2]}" for shape in (x.shape, model.domain.shape))
+        raise Refused(422, f"a picture of {given} pixels; {expected} is expected, the size of the model's")
+    return x
 
 
 def _edited_by(served: Served, wish: wishes.Wish, name: str, steps: int = task.STEPS) -> Model:
     """The model with the steps that are asked for."""
     if name not in served.facts["tasks"]:
         raise Refused(422, f"this model cannot {name}", "model")
-    return served.variant([f"model.Defaults.steps={wish.steps or steps}"])
+    assert served.model is not None
+    if wish.steps is None and served.model.shown:  # trained for the task: it says itself how it is sampled
+        return copy.copy(served.model)
+    return copy.copy(served.variant([f"model.Defaults.steps={wish.steps or steps}"]))
 
 
 def _task(wish: wishes.Edit, name: str, paths: Mapping[str, Path]) -> task.Wish:

@@ -15,7 +15,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}$")]
 Option = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 Seed = Annotated[int, Field(ge=0, le=LARGEST, strict=True)]
 Number = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
-One = Annotated[str, Field(max_length=LIMITS.text)] | Annotated[float, Field(allow_inf_nan=False)] | None
+Whole = Annotated[int, Field(ge=-LARGEST, le=LARGEST, strict=True)]
+One = Annotated[str, Field(max_length=LIMITS.text)] | Whole | Annotated[float, Field(allow_inf_nan=False)] | None
 Value = One | Annotated[list[One | Annotated[list[Number], Field(max_length=4096)]], Field(max_length=4096)]
 Noise = Annotated[float, Field(ge=0, le=255, allow_inf_nan=False)]
 

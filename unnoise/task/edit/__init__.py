@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from unnoise.domain.pictures import Pictures
 from unnoise.metric.pixels import psnr, ssim
 from unnoise.model import Model
 from unnoise.operator import Identity, noise_std
-from unnoise.sampler import SDEdit
+from unnoise.sampler import Moment, SDEdit
 from unnoise.task.edit import jobs
 from unnoise.task.edit.jobs import Job
 from unnoise.task.edit.methods import Method, default, method
@@ -29,7 +29,7 @@ from unnoise.task.edit.walks import draw, latent
 from unnoise.task.sample import KEY, Order, describe, prepared
 from unnoise.times import Auto, Below
 
-__all__ = ["Edited", "Job", "Wish", "edit"]
+__all__ = ["Edited", "Job", "Made", "Wish", "edit", "one"]
 
 STEPS = 50  # of a walk, unless told
 TASKS = ("inpaint", "outpaint", "upscale", "restore", "colorize", "denoise", "vary")
@@ -72,6 +72,14 @@ class Edited:
     scores: Mapping[str, tuple[float, float]]
 
 
+class Made(NamedTuple):
+    """Results for one picture: its job, their pixels (n, C, H, W) at its depth and in its mode, and how each was made."""
+
+    job: Job
+    levels: np.ndarray
+    abouts: list[dict[str, Any]]
+
+
 def edit(
     run: Path,
     files: Sequence[Path],
@@ -106,21 +114,38 @@ def edit(
     for i, file in enumerate(files):
         if progress:
             progress(i, len(files))
-        job = _job(read(file, model.domain), model.domain, wish)
-        x, chosen = _samples(model, job, wish, seeds, order.cond or {})
-        levels = _levels(x, job)
+        job, levels, abouts = one(model, file, wish, seeds, order.cond or {}, threads)
         reference = None if wish.reference is None else _reference(wish.reference, file, job, model.domain)
-        about = _about(model, file, wish, job, chosen, order.cond or {}, threads)
-        texts = [{KEY: json.dumps({**about, "seed": seed})} for seed in seeds]
-        made = [save(levels[k], job.picture.mode, out / f"{file.stem}-{k}", texts[k]) for k in range(wish.n)]
-        shown = torch.cat([from_levels(one[None], (0, _top(job.picture))) for one in levels])[
+        texts = [{KEY: json.dumps(about)} for about in abouts]
+        paths = [save(levels[k], job.picture.mode, out / f"{file.stem}-{k}", texts[k]) for k in range(wish.n)]
+        shown = torch.cat([from_levels(result[None], (0, _top(job.picture))) for result in levels])[
             :, : 3 if levels.shape[1] > 1 else 1
         ]
         scores = {} if reference is None else _scores(job, shown, reference)
-        done.append(Edited(made, job.measured.std * 127.5 if job.measured else None, scores))
+        done.append(Edited(paths, job.measured.std * 127.5 if job.measured else None, scores))
         rows.append(_row(job, shown, reference))
     sheet(rows).save(out / "sheet.png")
     return done
+
+
+def one(
+    model: Model,
+    file: Path,
+    wish: Wish,
+    seeds: Sequence[int],
+    cond: Mapping[str, Any],
+    threads: int,
+    callback: Callable[[Moment], object] | None = None,
+) -> Made:
+    """What a model in memory makes of one picture, as its defaults (steps, batch) say; writes nothing.
+
+    Raises:
+        ValueError: For what the task, the model or the file cannot do.
+    """
+    job = _job(read(file, model.domain), model.domain, wish)  # type: ignore[arg-type]
+    x, chosen = _samples(model, job, wish, seeds, cond, callback)
+    about = _about(model, file, wish, job, chosen, cond, threads)
+    return Made(job, _levels(x, job), [{**about, "seed": seed} for seed in seeds])
 
 
 def _job(picture: Picture, domain: Pictures, wish: Wish) -> Job:
@@ -146,23 +171,32 @@ def _job(picture: Picture, domain: Pictures, wish: Wish) -> Job:
     raise ValueError(f"task {wish.task!r}: expected one of {', '.join(TASKS)}")
 
 
-def _samples(model: Model, job: Job, wish: Wish, seeds: Sequence[int], cond: Mapping[str, Any]) -> tuple[Tensor, str]:
+def _samples(
+    model: Model,
+    job: Job,
+    wish: Wish,
+    seeds: Sequence[int],
+    cond: Mapping[str, Any],
+    callback: Callable[[Moment], object] | None = None,
+) -> tuple[Tensor, str]:
     """Samples of the result, and the method by name."""
     if model.shown:
         if wish.method:
             raise ValueError(f"--method {wish.method}: this run was trained for the task, and takes no method")
-        return draw(model, job, model.sampler, None, model.times, seeds, cond, shown=shown(model, job)), "its own"
+        return draw(model, job, model.sampler, None, model.times, seeds, cond, callback, shown=shown(model, job)), "its own"
     times = Auto()
     if job.measured is None:
         if wish.method:
             raise ValueError(f"--method {wish.method}: variations begin at the picture (SDEdit) and take no other method")
         z = model.codec.encode(_widened(job.picture.x, job.canvas).to(model.device))
-        return draw(model, job, SDEdit(z), None, Below(wish.value, times), seeds, cond), f"SDEdit:strength={wish.value:g}"
+        return draw(
+            model, job, SDEdit(z), None, Below(wish.value, times), seeds, cond, callback
+        ), f"SDEdit:strength={wish.value:g}"
     if job.repaint is not None and not job.repaint.any():  # nothing to paint
         return job.picture.x.expand(len(seeds), -1, -1, -1), "none"
     measured = latent(job.measured, model)
     chosen: Method = method(wish.method or default(measured), measured)
-    return draw(model, job, chosen.sampler, chosen.rule, times, seeds, cond), chosen.name
+    return draw(model, job, chosen.sampler, chosen.rule, times, seeds, cond, callback), chosen.name
 
 
 def _levels(x: Tensor, job: Job) -> np.ndarray:
