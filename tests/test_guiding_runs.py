@@ -1,6 +1,7 @@
 """Classifier runs, and runs that guide others: trained, described, sampled with, made again, refused where they do not fit."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,24 @@ def test_a_run_names_only_what_lies_inside_itself(tmp_path: Path) -> None:
     outside.rename(run / "guide")
     run.rename(tmp_path / "moved")
     assert unnoise.load(tmp_path / "moved").sample(1).isfinite().all()
+
+
+def test_a_saved_model_takes_its_guides_along(tmp_path: Path) -> None:
+    outside, run = made("digits", tmp_path / "outside", "train.Trainer.seed=5"), made("digits", tmp_path / "run")
+    model = unnoise.load(run, overrides=[f"guidance.Auto.run={json.dumps(str(outside))}", "guidance.Auto.scale=2.0"])
+    expected = model.sample(1)
+    model.save(tmp_path / "first")
+    shutil.rmtree(outside)
+    shutil.rmtree(run)
+    (tmp_path / "first").rename(tmp_path / "moved")
+    back = unnoise.load(tmp_path / "moved")
+    assert torch.equal(back.sample(1), expected)
+    for name in ("moved", "again"):  # where it was loaded from, and elsewhere
+        back.save(tmp_path / name)
+        assert str(tmp_path) not in (tmp_path / name / "recipe.toml").read_text()
+        assert 'run = "guides/Auto"' in (tmp_path / name / "recipe.toml").read_text()
+    shutil.rmtree(tmp_path / "moved")
+    assert torch.equal(unnoise.load(tmp_path / "again").sample(1), expected)
 
 
 def test_guides_that_do_not_fit_are_refused_in_one_line(tmp_path: Path) -> None:

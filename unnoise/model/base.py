@@ -19,7 +19,7 @@ from unnoise.condition import rows as of_rows
 from unnoise.denoiser import Denoise, Denoiser, Recogniser
 from unnoise.domain import Dataset, Domain
 from unnoise.guidance import Borrowing, Guidance, Guided
-from unnoise.model import parts
+from unnoise.model import guides, parts
 from unnoise.recipe import Recipe
 from unnoise.sampler import Ancestral, Fitted, Moment, Sampler, prior
 from unnoise.tensor import Rng
@@ -304,9 +304,12 @@ class Model:
         return {name: of_rows(name, known[name], value, n) for name, value in cond.items()}
 
     def save(self, folder: Path | str, metadata: Mapping[str, str] | None = None) -> None:
-        """Writes recipe, facts and weights into a run folder, from which `load` makes the same model."""
+        """Writes recipe, facts and weights into a run folder, from which `load` makes the same model, wherever it is moved.
+
+        The runs that its guidance asks are written beside them, into `guides/`.
+        """
         folder = Path(folder)
-        self.describe(folder)
+        self.describe(folder, guides.carried(self, folder))
         write_weights(folder / FILES[2], self.denoiser.state_dict(), metadata)
 
     def save_pretrained(self, folder: Path | str, *, license: str | None = None, datasets: Sequence[str] = ()) -> None:
@@ -324,10 +327,10 @@ class Model:
         folder = Path(folder)
         share.save(self, folder, share.Card(folder.resolve().name, license=license, datasets=datasets))
 
-    def describe(self, folder: Path) -> None:
-        """Writes all but the weights: the resolved recipe and the facts of the data."""
+    def describe(self, folder: Path, recipe: Recipe | None = None) -> None:
+        """Writes all but the weights: the facts of the data, and the resolved recipe (or another in its place)."""
         disk.make(folder)
-        disk.replace(folder / FILES[0], [self.recipe.resolved().dump().encode()])
+        disk.replace(folder / FILES[0], [(recipe or self.recipe.resolved()).dump().encode()])
         disk.replace(folder / FILES[1], [json.dumps(self.domain.facts(), indent=1).encode()])
 
     def _autocast(self) -> AbstractContextManager[Any]:
