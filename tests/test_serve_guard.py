@@ -199,7 +199,7 @@ def test_bodies_are_refused_by_size_before_they_are_read(server: Running) -> Non
     with server.client() as client:
         big = b'{"model": "' + b"x" * LIMITS.json_bytes + b'"}'
         assert client.post("/v1/sample", content=big, headers={"content-type": "application/json"}).status_code == 413
-    head = f"POST /v1/pictures HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nAuthorization: Bearer {TOKEN}\r\nContent-Type: image/png\r\n"
+    head = begin(server, "POST /v1/pictures", "Content-Type: image/png")
     assert b" 413 " in raw(server, f"{head}Content-Length: {LIMITS.picture_bytes + 1}\r\n\r\n".encode())
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
     assert b" 413 " in raw(
@@ -208,11 +208,17 @@ def test_bodies_are_refused_by_size_before_they_are_read(server: Running) -> Non
 
 
 def test_a_slow_body_and_a_slow_header_are_given_up(server: Running) -> None:
-    head = f"POST /v1/sample HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nAuthorization: Bearer {TOKEN}\r\nContent-Type: application/json\r\n"
+    head = begin(server, "POST /v1/sample", "Content-Type: application/json")
     assert b" 408 " in raw(server, f"{head}Content-Length: 100\r\n\r\n{{".encode())
     assert raw(server, head.encode()) == b""  # closed without a word
     with server.client() as client:
         assert client.get("/healthz").text == "ok"
+
+
+def begin(server: Running, request: str, *headers: str) -> str:
+    """A request's first lines, which lack the empty one."""
+    lines = (f"{request} HTTP/1.1", f"Host: 127.0.0.1:{server.port}", f"Authorization: Bearer {TOKEN}", *headers)
+    return "".join(f"{line}\r\n" for line in lines)
 
 
 def raw(server: Running, content: bytes, more: list[bytes] | None = None, seconds: float = 10) -> bytes:
@@ -232,7 +238,8 @@ def raw(server: Running, content: bytes, more: list[bytes] | None = None, second
 PATHS = [
     "../../etc/passwd", "..%2f..%2fetc%2fpasswd", "/etc/passwd", "....//....//etc/passwd", "%2e%2e/", "..\\..\\windows", "C:\\x",
     "file:///etc/passwd", "\\\\host\\share", "~/.ssh/id_rsa", "$HOME", "`id`", "a;b", "a|b", "a\0b", "a\nb", "..;/", "%00", "//x",
-    "http://127.0.0.1:22/", "gopher://x", "\u202e/x", "\uff0e\uff0e/", "CON", "NUL", ".", "..", "", " ", "a" * 300, "{{7*7}}", "%s%n",
+    "http://127.0.0.1:22/", "gopher://x", "\u202e/x", "\uff0e\uff0e/",
+    "CON", "NUL", ".", "..", "", " ", "a" * 300, "{{7*7}}", "%s%n",
 ]  # fmt: skip
 
 
@@ -249,11 +256,9 @@ def test_strings_that_look_like_paths_lead_nowhere(server: Running) -> None:
                 assert "root:" not in answer.text and "Traceback" not in answer.text
             for path in ("/page/{}", "/v1/pictures/{}", "/v1/arrays/{}", "/v1/models/{}", "/v1/models/{}/report", "/v1/jobs/{}"):
                 target = path.format(text)
-                request = b"GET " + target.encode("utf-8").replace(b" ", b"%20").replace(b"\n", b"%0a").replace(b"\0", b"%00")
-                sent = (
-                    request
-                    + f" HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nAuthorization: Bearer {TOKEN}\r\nConnection: close\r\n\r\n".encode()
-                )
+                for odd, escaped in ((" ", "%20"), ("\n", "%0a"), ("\0", "%00")):
+                    target = target.replace(odd, escaped)
+                sent = (begin(server, f"GET {target}", "Connection: close") + "\r\n").encode()
                 got = raw(server, sent)
                 status = int(got.split(b" ")[1]) if got else 400
                 listed = path.rstrip("/{}") in ("/v1/models", "/v1/jobs") and text in ("", ".")

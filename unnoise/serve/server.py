@@ -150,6 +150,7 @@ class Service:
         while True:
             await asyncio.sleep(TICK)
             self.desk.jobs.tidy()
+            self.desk.store.tidy()
 
 
 def hosts(order: Order, port: int) -> set[str]:

@@ -48,14 +48,19 @@ class Store:
 
     def get(self, id_: str, owner: Client, type_: str = "image/png") -> Kept:
         """Raises Refused (404) for what is not there, or another's."""
+        self.tidy()
         with self.lock:
             kept = self.kept.get(id_)
             if kept is None or kept.owner != owner.name or kept.type != type_:
                 raise Refused(404, f"no such {'picture' if type_ == 'image/png' else 'array'}; they are kept for a while only")
             kept.used = time.monotonic()
             self.kept.move_to_end(id_)
-            self._tidy()
             return kept
+
+    def tidy(self) -> None:
+        """Forgets what was not used for long."""
+        with self.lock:
+            self._tidy()
 
     def _tidy(self) -> None:
         now = time.monotonic()
