@@ -74,7 +74,7 @@ async function choose(id) {
   keepFields();
   const found = await api.details(id).catch(() => null);
   const own = state.models.find((one) => one.id === id);
-  if (found?.schedule && own) own.schedule = found.schedule.t.map((t, i) => [t, found.schedule.log_snr[i]]);
+  if (found?.schedule && own) own.schedule = found.schedule.t.map((t, i) => [t, found.schedule.log_snr[i] ?? (t > 0.5 ? -30 : 30)]);
   route();
 }
 

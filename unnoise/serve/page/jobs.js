@@ -144,9 +144,11 @@ function listen(entry) {
 }
 
 /** One look at the walk. A frame that comes twice (after a reconnection) takes the place of the old one. */
-function seen(entry, { step, t, log_snr, n, x0, x, eps }) {
+function seen(entry, { step, t, began, log_snr, n, x0, x, eps }) {
   const strip = (png) => (png ? { png, n } : null);
-  const frame = { k: step, t, log_snr: log_snr ?? between(t), x0: strip(x0), x: strip(x), eps: strip(eps) };
+  // What is looked into is the state that the step began with, at its own t.
+  const at = began === undefined ? { t, log_snr } : { t: began, log_snr: between(began) };
+  const frame = { k: step, ...at, x0: strip(x0), x: strip(x), eps: strip(eps) };
   const place = entry.frames.findIndex((one) => one.k >= step);
   if (place < 0) entry.frames.push(frame);
   else entry.frames.splice(place, entry.frames[place].k === step ? 1 : 0, frame);
@@ -155,15 +157,17 @@ function seen(entry, { step, t, log_snr, n, x0, x, eps }) {
 /** The log-SNR at t, read off the schedule's curve. */
 function between(t) {
   const points = model()?.schedule ?? [];
-  const [, value] = points.reduce((best, one) => (Math.abs(one[0] - t) < Math.abs(best[0] - t) ? one : best), points[0] ?? [0, 0]);
-  return value;
+  const i = points.findIndex((one) => one[0] >= t);
+  if (i < 1) return points.at(i)?.[1] ?? 0;
+  const [[t0, low], [t1, high]] = [points[i - 1], points[i]];
+  return low + ((high - low) * (t - t0)) / (t1 - t0 || 1);
 }
 
 async function finish(entry, result) {
   const pictures = await Promise.all(result.images.map((image) => api.blob(image.url)));
   entry.rows = result.images.map((image, i) => ({
     ...entry.rows[i], seed: image.seed ?? entry.rows[i]?.seed, label: entry.rows[i]?.label || said(image.cond), png: pictures[i],
-    recipe: image.recipe, kept: false,
+    recipe: image.recipe, command: image.command ?? null, kept: false,
   }));
   const steps = entry.steps || result.images[0]?.recipe?.steps;
   Object.assign(entry, { command: result.command, seconds: result.seconds, nfe: result.nfe, steps, k: steps, status: "done" });

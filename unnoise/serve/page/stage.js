@@ -14,7 +14,7 @@ function told(entry) {
   switch (entry.status) {
     case "sent": return entry.wait ? `Busy. Trying again in ${entry.wait} s.` : "Sending …";
     case "queued": return entry.place ? `In the queue: ${entry.place} before this.` : "In the queue.";
-    case "running": return entry.steps ? `Step ${entry.k} of ${entry.steps}` : "Working …";
+    case "running": return entry.k ? `Step ${entry.k} of ${entry.steps}` : "Working …";
     case "cancelled": return "Stopped. What you see is as far as it came.";
     case "failed": return entry.error;
     default: return entry.seconds ? `${entry.rows.length === 1 ? "Done" : `${entry.rows.length} pictures`} in ${entry.seconds.toFixed(entry.seconds < 10 ? 1 : 0)} s` : "Done";
@@ -24,7 +24,8 @@ function told(entry) {
 function progress(entry) {
   const running = going(entry);
   return html`<div class="progress">
-    ${running ? html`<progress aria-label="Steps done" max=${entry.steps || 1} .value=${entry.k || 0}></progress>` : nothing}
+    ${!running ? nothing : entry.k ? html`<progress aria-label="Steps done" max=${entry.steps || 1} .value=${entry.k}></progress>`
+      : html`<progress aria-label="Working"></progress>`}
     <span class="told" role="status">${told(entry)}</span>
     ${running ? html`<button type="button" @click=${() => cancel(entry)}>Stop</button>`
       : html`<span class="row"><button type="button" aria-pressed=${state.smooth} @click=${act.smooth}>Smooth</button></span>`}
@@ -81,7 +82,7 @@ function journey(entry, frame) {
   const i = Math.min(state.frame, last);
   const png = entry.rows[i]?.png ?? frame?.x0 ?? null;
   return html`<div class="journey">
-    <un-picture class=${state.smooth ? "smooth" : ""} role="img" aria-label="Frame ${i + 1} of ${last + 1}" .png=${png} .part=${i}></un-picture>
+    <un-picture class="${state.smooth ? "smooth" : ""} ${png || !going(entry) ? "" : "waits"}" role="img" aria-label="Frame ${i + 1} of ${last + 1}" .png=${png} .part=${i}></un-picture>
     <div class="field"><label for="frame">Drag from one to the other <output>${i + 1} of ${last + 1}</output></label>
       <input id="frame" type="range" min="0" max=${last} .value=${String(i)} @input=${(e) => change({ frame: e.target.valueAsNumber, selected: e.target.valueAsNumber })}></div>
   </div>`;
