@@ -17,6 +17,7 @@ from tests.golden import metrics as peers
 from tests.test_cli import TINY, pictures, unnoise
 from unnoise.domain import Digits, Points
 from unnoise.metric.features import Autoencoder, Inception, Pooled, Raw, Transformer, classifier, train_autoencoder
+from unnoise.task import machine
 from unnoise.task.evaluate import Evaluation, Wish, compare, evaluate, features, measure
 from unnoise.task.evaluate.reference import reference
 from unnoise.tensor import Rng
@@ -91,6 +92,24 @@ def test_samples_that_are_made_those_in_files_and_those_in_an_array_are_the_same
     made.write(tmp_path / "made.json")
     again = Evaluation.read(tmp_path / "made.json")
     assert again.numbers == made.numbers and again.verdict == made.verdict and again.about == json.loads(json.dumps(made.about))
+
+
+def test_energy_is_told_where_it_can_be_read(run: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(machine, "POWER", tmp_path)
+    assert "joules" not in evaluate(run, Wish(16, features="raw", metrics=["speed"])).numbers
+    for name in ("intel-rapl:0", "intel-rapl:1", "intel-rapl:0:0"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "max_energy_range_uj").write_text("950000000")
+        (tmp_path / name / "energy_uj").write_text("5")
+    first = {"intel-rapl:0": (100.0, 950.0), "intel-rapl:1": (940.0, 950.0)}
+    after = {"intel-rapl:0": (120.0, 950.0), "intel-rapl:1": (14.0, 950.0)}
+    assert machine.spent(first, after) == pytest.approx(20 + 24) and machine.spent(None, after) is None
+    assert machine.joules() == {"intel-rapl:0": (5e-6, 950.0), "intel-rapl:1": (5e-6, 950.0)}
+    found = evaluate(run, Wish(16, features="raw", metrics=["speed"])).numbers["joules"]
+    assert (
+        found.value == 0
+        and found.protocol == evaluate(run, Wish(16, features="raw", metrics=["speed"])).numbers["seconds"].protocol
+    )
 
 
 def test_unlike_protocols_are_not_compared(run: Path, tmp_path: Path, monkeypatch, capsys) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+POWER = Path("/sys/class/powercap")
 DEVICES = ("auto", "cuda", "mps", "cpu")
 
 
@@ -55,13 +56,27 @@ def threads(n: int | None) -> int:
     return torch.get_num_threads()
 
 
-def joules() -> float | None:
-    """The energy that the processor has taken since some moment, where the system lets it be read (Intel and AMD under Linux)."""
-    counters = sorted(Path("/sys/class/powercap").glob("intel-rapl:[0-9]"))
+def joules() -> dict[str, tuple[float, float]] | None:
+    """Counters of the energy that each processor has taken, and where each begins anew, in joules.
+
+    None where the system does not let them be read: Intel's and AMD's can be under Linux, often by the superuser alone.
+    """
+    folders = sorted(folder for folder in POWER.glob("intel-rapl:*") if folder.name.count(":") == 1)  # not their parts
     try:
-        return sum(int((counter / "energy_uj").read_text()) for counter in counters) / 1e6 if counters else None
+        return {folder.name: (_micro(folder / "energy_uj"), _micro(folder / "max_energy_range_uj")) for folder in folders} or None
     except (OSError, ValueError):
         return None
+
+
+def _micro(file: Path) -> float:
+    return int(file.read_text()) / 1e6
+
+
+def spent(before: dict[str, tuple[float, float]] | None, after: dict[str, tuple[float, float]] | None) -> float | None:
+    """The joules between two readings; None if either is none."""
+    if before is None or after is None or before.keys() != after.keys():
+        return None
+    return sum((after[name][0] - count) % limit for name, (count, limit) in before.items())
 
 
 def describe() -> dict[str, Any]:

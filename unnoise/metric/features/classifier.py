@@ -5,28 +5,22 @@ It never takes part in generation and shares nothing with the diffusion model: o
 
 from __future__ import annotations
 
-import json
 import math
-import os
-from collections.abc import Callable, Sequence
-from functools import cached_property
-from pathlib import Path
-from typing import Self
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unnoise.metric.features.base import digest, initialise, pooled
-from unnoise.tensor import Rng, permutation
+from unnoise.metric.features.base import Stored, batches, initialise, layer, pooled, standardise
+from unnoise.tensor import Rng
 
 FEATURES = 64
 SIDE = 64  # larger pictures are averaged down to this
-CHUNK = 512  # pictures in one evaluation
 ANGLE, SCALE, SHEAR, SHIFT = 0.15, 0.1, 0.1, 0.08  # largest change in training: radians, shares, and shares of the side
 
 
-class Classifier(nn.Module):
+class Classifier(Stored):
     """Convolutions with batch normalisation; the sides are halved until the shorter is below 8.
 
     Args:
@@ -38,6 +32,7 @@ class Classifier(nn.Module):
         ValueError: For another shape, or fewer than two classes.
     """
 
+    kind, facts = "classifier", ("shape", "classes", "data")
     mean: Tensor
     std: Tensor
 
@@ -52,9 +47,9 @@ class Classifier(nn.Module):
         self.register_buffer("std", torch.ones(shape[0], 1, 1))
         side = min(SIDE, *shape[1:])
         width = 32 if side < 16 else 16  # the first layers of larger pictures cost most and need least
-        layers = [_layer(shape[0], width)]
+        layers = [layer(shape[0], width)]
         while side >= 8:
-            layers += [nn.MaxPool2d(2), _layer(width, 2 * width), _layer(2 * width, 2 * width)]
+            layers += [nn.MaxPool2d(2), layer(width, 2 * width), layer(2 * width, 2 * width)]
             width, side = 2 * width, side // 2
         self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten())
         self.neck = nn.Sequential(nn.Linear(4 * width, FEATURES), nn.BatchNorm1d(FEATURES), nn.ReLU())
@@ -64,65 +59,24 @@ class Classifier(nn.Module):
         """Logits, (B, classes)."""
         return self.head(self._penultimate(x))
 
-    @property
-    def name(self) -> str:
-        """Of its features."""
-        return "classifier"
-
-    @cached_property
-    def digest(self) -> str:
-        """Of its weights; asked for once they are trained."""
-        return digest(self)
-
     def features(self, x: Tensor) -> Tensor:
         """What the last layer sees of pictures, (B, 64)."""
-        return self._whole(self._penultimate, x)
+        return self.whole(self._penultimate, x)
 
     def probabilities(self, x: Tensor) -> Tensor:
         """Of each class for each picture, (B, classes)."""
-        return self._whole(self, x).softmax(1)
+        return self.whole(self, x).softmax(1)
 
     def predict(self, x: Tensor) -> Tensor:
         """The most likely class of each picture, (B,)."""
-        return self._whole(self, x).argmax(1)
+        return self.whole(self, x).argmax(1)
 
     def accuracy(self, x: Tensor, labels: Tensor) -> float:
         """Share of pictures that are recognised as what they are."""
         return float((self.predict(x) == labels).double().mean())
 
-    def save(self, path: Path) -> None:
-        """One safetensors file, whole or absent; what the constructor takes stands in its header as JSON."""
-        from safetensors.torch import save
-
-        draft = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-        facts = {"shape": json.dumps(self.shape), "classes": json.dumps(self.classes), "data": json.dumps(self.data)}
-        draft.write_bytes(save({name: tensor.contiguous() for name, tensor in self.state_dict().items()}, facts))
-        os.replace(draft, path)
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """What `save` wrote; ValueError for another file."""
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, "pt") as file:
-                facts = file.metadata() or {}
-                classifier = cls(*(json.loads(facts[name]) for name in ("shape", "classes", "data")))
-                classifier.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-        except (OSError, SafetensorError, KeyError, RuntimeError, TypeError) as error:
-            raise ValueError(f"{path}: not a classifier's file ({error})") from error
-        return classifier.eval()
-
     def _penultimate(self, x: Tensor) -> Tensor:
         return self.neck(self.body((pooled(x, SIDE) - self.mean) / self.std))
-
-    @torch.no_grad()
-    def _whole(self, of: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        was = self.training
-        self.eval()
-        y = torch.cat([of(part) for part in x.split(CHUNK)])
-        self.train(was)
-        return y
 
 
 def train(
@@ -136,15 +90,10 @@ def train(
     with torch.random.fork_rng(devices=[]):
         classifier = Classifier(x.shape[1:], classes)
     initialise(classifier, Rng(seed))
-    classifier.mean.copy_(x.mean((0, 2, 3)).reshape(-1, 1, 1))
-    classifier.std.copy_(x.std((0, 2, 3)).clamp(min=1e-3).reshape(-1, 1, 1))
+    standardise(classifier, x)
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=lr, weight_decay=0.02, betas=(0.9, 0.98))
     classifier.train()
-    order, epoch = torch.zeros(0, dtype=torch.long), 0
-    for step in range(steps):
-        while len(order) < batch:
-            order, epoch = torch.cat([order, permutation(len(x), seed, "classifier order", epoch)]), epoch + 1
-        rows, order = order[:batch], order[batch:]
+    for step, rows in batches(len(x), batch, steps, seed, "classifier order"):
         rng = Rng(seed, torch.arange(batch)).at(step)
         optimizer.param_groups[0]["lr"] = lr * _cycle(step / steps)
         loss = F.cross_entropy(classifier(_moved(x[rows], rng)), labels[rows], label_smoothing=0.05)
@@ -152,11 +101,6 @@ def train(
         loss.backward()
         optimizer.step()
     return classifier.eval()
-
-
-def _layer(inputs: int, outputs: int) -> nn.Module:
-    conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU())
 
 
 def _moved(x: Tensor, rng: Rng) -> Tensor:

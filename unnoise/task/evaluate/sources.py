@@ -78,8 +78,8 @@ class Made:
             self.seconds.append(seconds / len(x))
             self.nfe = nfe
             yield x
-        after = machine.joules()
-        self.joules = None if before is None or after is None else (after - before) / self.n
+        taken = machine.spent(before, machine.joules())
+        self.joules = None if taken is None else taken / self.n
 
     def _make(self, rows: Tensor) -> tuple[Tensor, float, int]:
         counted = [0]
