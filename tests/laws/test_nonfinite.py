@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from injections import KINDS, inject, naive
 from training import STORY, At, Points, denoise, network, outcome, silent
 
 from unnoise.tensor import Rng
@@ -93,3 +94,24 @@ def test_weights_do_not_move_in_a_step_that_is_not_finite():
         moved = [not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)]
         assert all(moved) if step == 1 else not any(moved)
     assert learner.first_bad_step() == 2
+
+
+def stopped_at_once(found: dict) -> None:
+    assert found["in_step"] and found["kept_finite"] and found["one_line"], found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_injected(tmp_path, kind):
+    stopped_at_once(inject(tmp_path, kind, 7))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("step", [2, 11, 23])
+def test_injected_at_other_steps(tmp_path, kind, step):
+    stopped_at_once(inject(tmp_path, kind, step))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_plain_loop_is_spoiled(kind):
+    assert naive(kind, 7)
