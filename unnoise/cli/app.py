@@ -38,17 +38,21 @@ Precision = Annotated[str, typer.Option(help="fp32 or bf16")]
 Set = Annotated[list[str], typer.Option("--set", metavar="SECTION.NAME.KEY=VALUE", help="change the recipe; repeatable")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="the folder that `unnoise train` wrote")]
 Seed = Annotated[int, typer.Option(help="of everything random")]
+Frames = Annotated[int, typer.Option(help="of the film")]
+Loop = Annotated[bool, typer.Option("--loop", help="and back to where it began")]
+Format = Annotated[str, typer.Option("--format", help="of the film: gif, webp, apng or mp4")]
+Delay = Annotated[int, typer.Option(help="of each frame, in milliseconds")]
 
 
-def conditions(pairs: list[str]) -> dict[str, Any] | None:
+def conditions(pairs: list[str], option: str = "--cond") -> dict[str, Any] | None:
     """NAME=VALUE pairs; a value that is a number is one, "none" is the null, and no pair at all is None."""
     found: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals:
-            raise ValueError(f"--cond {pair}: expected NAME=VALUE")
-        parts = [_number(part) for part in text.split(",")]
-        found[name] = None if text == "none" else parts[0] if len(parts) == 1 else parts
+            raise ValueError(f"{option} {pair}: expected NAME=VALUE")
+        parts = [None if part == "none" else _number(part) for part in text.split(",")]
+        found[name] = parts[0] if len(parts) == 1 else parts
     return found or None
 
 

@@ -4,6 +4,7 @@
 from unnoise.cli.verbs import train
 from unnoise.cli.verbs import sample
 from unnoise.cli.verbs import edit
+from unnoise.cli.verbs import animate
 from unnoise.cli.verbs import serve
 from unnoise.cli.verbs import info
 from unnoise.cli.verbs import check

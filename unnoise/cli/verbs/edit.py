@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from unnoise.cli.app import Device, Precision, Run, Seed, Set, Threads, app, conditions, integers
+from unnoise.cli.app import Delay, Device, Format, Frames, Loop, Precision, Run, Seed, Set, Threads, app, conditions, integers
 
 
 @app.command()
@@ -21,11 +21,11 @@ def edit(
     colorize: Annotated[bool, typer.Option("--colorize", help="colour a grey picture")] = False,
     denoise: Annotated[bool, typer.Option("--denoise", help="remove noise")] = False,
     vary: Annotated[float | None, typer.Option(metavar="STRENGTH", help="others like it: 0 the same, 1 anything")] = None,
-    interpolate: Annotated[bool, typer.Option("--interpolate", help="a movie from the first picture to the second")] = False,
-    frames: Annotated[int, typer.Option(help="of the movie")] = 32,
-    loop: Annotated[bool, typer.Option("--loop", help="and back again")] = False,
-    format_: Annotated[str, typer.Option("--format", help="of the movie: gif or webp")] = "gif",
-    delay: Annotated[int, typer.Option(help="of each frame, in milliseconds")] = 80,
+    interpolate: Annotated[bool, typer.Option("--interpolate", help="a film from the first picture to the second")] = False,
+    frames: Frames = 32,
+    loop: Loop = False,
+    format_: Format = "gif",
+    delay: Delay = 80,
     n: Annotated[int, typer.Option("-n", help="results for each picture")] = 4,
     method: Annotated[str, typer.Option(metavar="NAME[:KEY=VALUE,...]", help="PiGDM, MMPS, DDRM, RePaint, ...")] = "",
     steps: Annotated[int | None, typer.Option(help="times in the walk; 50 if not given")] = None,
@@ -39,9 +39,10 @@ def edit(
     threads: Threads = None,
     seed: Seed = 0,
 ) -> None:
-    """Inpaint, enlarge, restore, colour, vary or join pictures: NAME-0.png ... for each (or a movie), and sheet.png."""
+    """Inpaint, enlarge, restore, colour, vary or join pictures: NAME-0.png ... for each (or a film), and sheet.png."""
     from unnoise.cli.progress import bar
     from unnoise.task import edit as task
+    from unnoise.task.animate import Film
     from unnoise.task.edit.travel import Travel, travel
     from unnoise.task.sample import Order
 
@@ -58,9 +59,9 @@ def edit(
     order = Order([seed], conditions(cond), changes, device, precision, threads)
     folder = out or run / "edited"
     if interpolate:
-        movie = travel(run, files, Travel(frames, loop, format_, delay), order, folder)
-        ends = " and ".join(f"{dB:.1f}" for dB in movie.ends)
-        print(f"{movie.path}; its ends are the pictures to {ends} dB, its largest step {movie.unevenness:.2f} of the mean")
+        film = travel(run, files, Travel(frames, loop, Film(format_, delay)), order, folder)
+        ends = " and ".join(f"{dB:.1f}" for dB in film.ends)
+        print(f"{film.path}; its ends are the pictures to {ends} dB, its largest step {film.unevenness:.2f} of the mean")
         return
     wish = task.Wish(given[0], wanted[given[0]], method, noise, n, reference)
     with bar("editing", "pictures") as progress:

@@ -1,0 +1,52 @@
+"""`unnoise animate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unnoise.cli.app import Delay, Device, Format, Frames, Loop, Precision, Run, Set, Threads, app, conditions
+
+
+@app.command()
+def animate(
+    run: Run,
+    seeds: Annotated[str, typer.Option(help="from noise to noise: 3,5,9; one seed for all other films")] = "0",
+    through: Annotated[
+        list[str], typer.Option(metavar="NAME=A,B,...", help="values that a condition takes in turn; repeatable")
+    ] = [],  # noqa: B006
+    zoom: Annotated[
+        float | None, typer.Option(metavar="FACTOR", help="into the picture without end: 1.05 from frame to frame")
+    ] = None,
+    strength: Annotated[float, typer.Option(help="of a zoom: how much of each frame is painted anew")] = 0.35,
+    walk: Annotated[bool, typer.Option("--walk", help="the denoising of all seeds, step by step")] = False,
+    frames: Frames = 32,
+    loop: Loop = False,
+    format_: Format = "gif",
+    delay: Delay = 80,
+    cond: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="a condition of all frames; repeatable")] = [],  # noqa: B006
+    scale: Annotated[float | None, typer.Option(help="of guidance, classifier-free if no other; 1 is none")] = None,
+    steps: Annotated[int | None, typer.Option(help="times in the walk")] = None,
+    out: Annotated[Path | None, typer.Option(help="where the files go; RUN/animated if not given")] = None,
+    set_: Set = [],  # noqa: B006
+    device: Device = "auto",
+    precision: Precision = "fp32",
+    threads: Threads = None,
+) -> None:
+    """Films: through seeds and conditions, into a picture, out of the noise; and sheet.png with some of the frames."""
+    from unnoise.task import animate as task
+    from unnoise.task.sample import Order, scaled
+    from unnoise.task.sample import seeds as listed
+
+    changes = [*set_, *([f"model.Defaults.steps={steps}"] if steps is not None else [])]
+    changes += [f"guidance.{scaled(run, changes)}.scale={scale}"] * (scale is not None)
+    values = {
+        name: value if isinstance(value, list) else [value] for name, value in (conditions(through, "--through") or {}).items()
+    }
+    wish = task.Animation(frames, values, zoom, strength, walk, loop, task.Film(format_, delay))
+    order = Order(listed(seeds), conditions(cond), changes, device, precision, threads)
+    made = task.animate(run, wish, order, out or run / "animated")
+    pace = "" if made.unevenness is None else f"; its largest step {made.unevenness:.2f} of the mean"
+    print(f"{made.path}: {made.frames} frames{pace}")
