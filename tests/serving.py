@@ -11,11 +11,10 @@ from typing import Any
 
 import httpx
 import torch
-import uvicorn
 
 from unnoise.recipe import Recipe
 from unnoise.serve.limits import LIMITS, Limits
-from unnoise.serve.server import Impatient, Order, Server, Service, _listener
+from unnoise.serve.server import Order, Server, Service, config, listening
 from unnoise.task.train import build
 
 TINY = {
@@ -62,15 +61,10 @@ def running(runs: Sequence[Path], folder: Path, limits: Limits = LIMITS, **order
     file.chmod(0o600)
     wanted = Order(list(runs), port=0, token_file=file, threads=1, **order)
     service = Service(wanted, limits)
-    listener = _listener(wanted)
+    listener = listening(wanted)
     port = listener.getsockname()[1]
 
-    class Protocol(Impatient):
-        pass
-
-    Protocol.limits = limits
-    config = uvicorn.Config(service.guarded(port), http=Protocol, ws="none", log_config=None, timeout_graceful_shutdown=10)
-    server = Server(config, service.desk)
+    server = Server(config(service, port), service.desk)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     while not server.started:

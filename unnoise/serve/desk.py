@@ -42,13 +42,13 @@ class Desk:
         client = request.state.client
         if self.draining:
             raise Refused(503, "the server is stopping", retry_after=5)
-        job = await self.made(make, wish, client)
-        self.jobs.add(job)
         try:
+            self.line.check(client)  # before any work is done for it
+            job = await self.made(make, wish, client)
             self.line.put(job)
         except Full as full:
-            self.jobs.known.pop(job.id, None)
             raise Refused(429, str(full), retry_after=full.retry_after) from None
+        self.jobs.add(job)
         if not wish.wait:
             return JSONResponse(self.told(job), 202)
         return JSONResponse(await self.awaited(request, job))

@@ -88,7 +88,7 @@ class Guard:
             self.log.fault(visit.id)
             await visit.refuse(Refused(500, "failed; the server's log says why"))
         finally:
-            self.log.visit(visit.id, scope, visit.status, time.perf_counter() - visit.began)
+            self.log.visit(visit.id, scope, visit.status, visit.spent())
 
     def check(self, scope: Scope) -> str:
         """The kind of body that follows.
@@ -209,12 +209,17 @@ class Visit:
             self.status = message["status"]
             given = {name.decode("latin-1").lower(): value for name, value in message.get("headers", [])}
             added = [(name.encode(), value.encode()) for name, value in HEADERS.items() if name not in given]
-            message = {**message, "headers": [*message.get("headers", []), *added, (b"x-request-id", self.id.encode())]}
+            added += [(b"x-request-id", self.id.encode()), (b"server-timing", f"total;dur={1000 * self.spent():.1f}".encode())]
+            message = {**message, "headers": [*message.get("headers", []), *added]}
         try:
             async with asyncio.timeout(self.guard.limits.send_seconds):
                 await self.out(message)
         except TimeoutError:
             raise Hung from None
+
+    def spent(self) -> float:
+        """Seconds since the request's header was there."""
+        return time.perf_counter() - self.began
 
     async def refuse(self, refused: Refused) -> None:
         """The error as JSON; nothing where an answer has begun already."""

@@ -78,20 +78,24 @@ class Line:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.changed = threading.Condition()
+        self.changed = threading.Condition(threading.RLock())
         self.shares = Shares()
         self.waiting: list[Job] = []
         self.working: list[Job] = []
         self.finished: deque[float] = deque(maxlen=64)  # when
         self.most = 0  # that ever waited
-        self.closed = False
+
+    def check(self, client: Client) -> None:
+        """Raises Full if there is no room for another job of a client."""
+        with self.changed:
+            mine = sum(one.client == client for one in self.waiting)
+            if len(self.waiting) >= self.limits.queue or mine >= self.limits.queue_client:
+                raise Full(self._estimate())
 
     def put(self, job: Job) -> None:
         """Raises Full if there is no room."""
         with self.changed:
-            mine = sum(one.client == job.client for one in self.waiting)
-            if self.closed or len(self.waiting) >= self.limits.queue or mine >= self.limits.queue_client:
-                raise Full(self._estimate())
+            self.check(job.client)
             self.shares.enter(job.client, [one.client for one in (*self.waiting, *self.working)])
             self.waiting.append(job)
             self.most = max(self.most, len(self.waiting))
@@ -139,7 +143,7 @@ class Line:
     def sleep(self, seconds: float) -> None:
         """Until something changes, at most so long; not at all where something waits."""
         with self.changed:
-            if not self.waiting and not self.closed:
+            if not self.waiting:
                 self.changed.wait(seconds)
 
     def _estimate(self) -> int:

@@ -64,6 +64,7 @@ class Logbook:
         """Gauges of the parts of a running server, read when asked for."""
         gauges = {
             "unnoise_waiting": ("Jobs in the line", lambda: len(line.waiting)),
+            "unnoise_waiting_most": ("Most jobs that ever waited", lambda: line.most),
             "unnoise_working": ("Jobs at work", lambda: len(line.working)),
             "unnoise_batches": ("Network batches so far", lambda: engine.counts.batches),
             "unnoise_rows": ("Rows of them that were asked for", lambda: engine.counts.rows),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shlex
@@ -97,7 +98,8 @@ def keep_picture(store: Store, client: Client, content: bytes, shape: Sequence[i
     """A PNG of a picture (C, H, W), kept for the client, and where it is found."""
     channels, height, width = shape
     one = store.add(client, content, "image/png", width, height, channels)
-    return {"id": one.id, "url": f"/v1/pictures/{one.id}", "width": width, "height": height}
+    digest = hashlib.sha256(content).hexdigest()
+    return {"id": one.id, "url": f"/v1/pictures/{one.id}", "width": width, "height": height, "sha256": digest}
 
 
 def result(job: Job, images: Sequence[Mapping[str, Any]], command: str | None, nfe: int, **more: Any) -> dict[str, Any]:

@@ -171,11 +171,22 @@ def serve(order: Order, log_level: str = "info") -> None:
     """
     service = Service(order)
     set_up(log_level)
-    listener = _listener(order)
+    listener = listening(order)
     port = listener.getsockname()[1]
-    config = uvicorn.Config(
+    server = Server(config(service, port), service.desk)
+    shown = f"[{order.host}]" if ":" in order.host else "127.0.0.1" if order.host in ("0.0.0.0", "localhost") else order.host
+    print(
+        f"open once, within {service.limits.key_seconds / 60:g} minutes: http://{shown}:{port}/enter?key={service.entry.key()}",
+        flush=True,
+    )
+    server.run([listener])
+
+
+def config(service: Service, port: int) -> uvicorn.Config:
+    """How uvicorn is to listen on a port."""
+    return uvicorn.Config(
         service.guarded(port),
-        http=Impatient,
+        http=type("Impatient", (Impatient,), {"limits": service.limits}),
         ws="none",
         lifespan="on",
         log_config=None,
@@ -186,16 +197,9 @@ def serve(order: Order, log_level: str = "info") -> None:
         h11_max_incomplete_event_size=16_384,
         loop="asyncio",
     )
-    server = Server(config, service.desk)
-    shown = f"[{order.host}]" if ":" in order.host else "127.0.0.1" if order.host in ("0.0.0.0", "localhost") else order.host
-    print(
-        f"open once, within {service.limits.key_seconds / 60:g} minutes: http://{shown}:{port}/enter?key={service.entry.key()}",
-        flush=True,
-    )
-    server.run([listener])
 
 
-def _listener(order: Order) -> socket.socket:
+def listening(order: Order) -> socket.socket:
     """The socket; bound before anything else begins, so that a port that is taken is told of in one line."""
     family = socket.AF_INET6 if ":" in order.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
