@@ -87,8 +87,10 @@ class Zip(Archive):
 
 
 def source(root: Path) -> Source:
-    """The folder or archive at `root`. ValueError, in one line, for anything else."""
-    expected = f"expected a folder of pictures, or a {', '.join(TAR + ZIP)} of one"
+    """The folder, archive or array at `root`. ValueError, in one line, for anything else."""
+    from unnoise.domain.arrays import ARRAYS, Arrays
+
+    expected = f"expected a folder of pictures, a {', '.join(TAR + ZIP)} of one, or a .npy or .npz of pictures"
     if root.is_dir():
         return Folder(root)
     if not root.exists():
@@ -97,6 +99,8 @@ def source(root: Path) -> Source:
         return Tar(root)
     if root.is_file() and root.name.lower().endswith(ZIP):
         return Zip(root)
+    if root.is_file() and suffix(root.name) in ARRAYS:
+        return Arrays(root)
     raise ValueError(f"{root} is a single file; {expected}")
 
 

@@ -20,7 +20,7 @@ from unnoise.condition import Condition
 PICTURES = frozenset(
     [".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".npy"]
 )
-METADATA = ("metadata.csv", "metadata.jsonl")
+METADATA = ("metadata.csv", "metadata.jsonl", "dataset.json")
 FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 MAX_CLASSES = 1000
 HELD_OUT_FROM = 20  # pictures: fewer are all trained on
@@ -197,6 +197,8 @@ def _read_metadata(file: str, content: bytes) -> list[dict[str, Any]]:
         text = content.decode("utf-8-sig")
         if file.endswith(".csv"):
             rows: list[Any] = _typed(list(csv.DictReader(io.StringIO(text, newline=""))))
+        elif file.endswith(".json"):
+            rows = _labels(file, json.loads(text))
         else:
             rows = [json.loads(line) for line in text.splitlines() if line.strip()]
     except (UnicodeDecodeError, csv.Error, json.JSONDecodeError, RecursionError) as error:
@@ -205,6 +207,24 @@ def _read_metadata(file: str, content: bytes) -> list[dict[str, Any]]:
         if not isinstance(row, dict) or not isinstance(row.get("file_name"), str):
             raise ValueError(f"{file}, row {number}: expected a column file_name")
     return rows
+
+
+def _labels(file: str, told: Any) -> list[dict[str, Any]]:
+    """The rows of a dataset.json as EDM and StyleGAN have it, {"labels": [[file, class], ...]}; none of another JSON file."""
+    labels = told.get("labels") if isinstance(told, dict) else None
+    if not labels:
+        return []
+    if not isinstance(labels, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in labels):
+        raise ValueError(f'{file}: expected "labels": [[file, class], ...]')
+    names, values = zip(*labels, strict=True)
+    whole = all(type(value) is int for value in values)
+    return [{"file_name": n, "label": v} for n, v in zip(names, class_names(values) if whole else values, strict=True)]
+
+
+def class_names(numbers: Sequence[int]) -> list[str]:
+    """Numbers of classes as names of one length, whose order is that of the numbers."""
+    width = max((len(str(number)) for number in numbers), default=0)
+    return [f"{number:0{width}d}" for number in numbers]
 
 
 def _typed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

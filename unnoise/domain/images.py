@@ -21,15 +21,16 @@ CHANNELS = {1: "grey", 3: "rgb"}
 
 @dataclass(frozen=True)
 class Images(Pictures):
-    """A folder of pictures, or a .tar, .tar.gz, .tgz or .zip of one, read in place: PNG, JPEG, WebP, BMP, TIFF, GIF, PPM, .npy.
+    """A folder of pictures, or a .tar, .tar.gz, .tgz or .zip of one, read in place: PNG, JPEG, WebP, BMP, TIFF, GIF, PPM, .npy;
+    or an array of them, .npy or .npz.
 
-    Sub-folders are classes (the condition `label`); columns of `metadata.csv` or `metadata.jsonl` (with `file_name`) are
-    conditions too; folders train/, val/ and test/ are splits. Without a val/, `held_out` of the training pictures are "val",
-    by their content. What cannot be read is listed and left out. Everything is decoded once, into a cache ($UNNOISE_CACHE or
-    ~/.cache/unnoise).
+    Sub-folders are classes (the condition `label`); columns of `metadata.csv` or `metadata.jsonl` (with `file_name`), the
+    labels of a `dataset.json` (EDM's) and the other arrays of a .npz are conditions too; folders train/, val/ and test/ are
+    splits. Without a val/, `held_out` of the training pictures are "val", by their content. What cannot be read is listed and
+    left out. Everything is decoded once, into a cache ($UNNOISE_CACHE or ~/.cache/unnoise).
 
     Args:
-        root: The folder or archive.
+        root: The folder, archive or array.
         size: Height and width, or one number for both; None: the size that all files have.
         channels: 1 grey, 3 colour, 4 colour and alpha; None: 3 where grey and colour are mixed, else what most files have.
         resize: The filter: "lanczos", "bicubic", "bilinear", "area" or "nearest".
