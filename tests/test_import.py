@@ -9,14 +9,17 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import unnoise
 from unnoise import Model
 from unnoise.codec import Scaled
+from unnoise.condition import Condition
 from unnoise.network import Classifier, DiT, NCSNpp, UNet
 from unnoise.task.bring import bring
+from unnoise.tensor import Rng
 from unnoise.zoo import diffusers, dit, edm, guided
 from unnoise.zoo.links import labels
 
@@ -244,6 +247,32 @@ def test_every_preset_makes_a_recipe_that_holds() -> None:
             made = recipe.build("network", shape=plan.shape, **keys)
             mine = plan.make()
         assert {k: v.shape for k, v in made.state_dict().items()} == {k: v.shape for k, v in mine.state_dict().items()}
+
+
+def test_an_upsampler_enlarges_pictures_once_it_is_imported(tmp_path: Path) -> None:
+    """It is shown the small picture as it was there: means of areas, enlarged bilinearly."""
+    from PIL import Image
+
+    from unnoise.operator import Downsample
+    from unnoise.task.edit import Wish, edit
+    from unnoise.task.sample import Order
+
+    seen = {"seen": Condition(route="concat", shape=(3, 8, 8))}
+    network = UNet((3, 8, 8), labels(4) | seen, 32, (1, 2), 1, groups=32, head_width=16, attention=(1,), variance=True)
+    config, weights = guided.dump(network)
+    save_file({key: value.contiguous() for key, value in weights.items()}, tmp_path / "net.safetensors")
+    (tmp_path / "net.json").write_text(json.dumps(config))
+    model = Model.from_pretrained(tmp_path / "net.safetensors", preset=str(tmp_path / "net.json"))
+    assert model.shown and model.shown.members == (Downsample(4, "area", "bilinear"),)
+    x = torch.rand(2, 3, 8, 8) * 2 - 1
+    small = F.interpolate(x, 2, mode="area")
+    expected = F.interpolate(small, 8, mode="bilinear", align_corners=False)
+    assert torch.allclose(model.shown.of(x, Rng([0, 1]))["seen"], expected, atol=1e-6)
+    model.save(tmp_path / "run")
+    Image.new("RGB", (2, 2), (90, 20, 200)).save(tmp_path / "small.png")
+    order = Order([0], {"label": 2}, ["model.Defaults.steps=3"])
+    (one,) = edit(tmp_path / "run", [tmp_path / "small.png"], Wish("upscale", 4, n=1), order, tmp_path / "out")
+    assert Image.open(one.paths[0]).size == (8, 8)
 
 
 def test_scaled_latents_come_back() -> None:

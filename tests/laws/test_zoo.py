@@ -145,7 +145,7 @@ def test_every_published_configuration_makes_a_network(room: Any) -> None:
 
 
 SMALL: dict[str, Any] = {"width": 32, "multipliers": (1, 2), "blocks": 1, "groups": 32, "features": "cos sin"}
-LOW = {"low": Condition(route="concat", shape=(3, 8, 8))}
+LOW = {"seen": Condition(route="concat", shape=(3, 8, 8))}
 ROUND_TRIPS: dict[str, tuple[Any, Any, Callable[[], nn.Module]]] = {
     "guided": (guided, guided.dump, lambda: UNet((3, 8, 8), labels(4) | LOW, **SMALL, head_width=16, attention=(0, 1))),
     "guided heads": (

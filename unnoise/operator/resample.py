@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from unnoise.operator.base import Operator
@@ -52,16 +53,25 @@ class Downsample(Separable):
         factor: Of the sides.
         kernel: "area" is the mean over the area of a new pixel; "bicubic" and "lanczos" are widened by the factor, so that
             nothing aliases, and cut off at the border, as Pillow's are.
+        enlarge: How a network is shown it: by the pseudo-inverse ("pinv"), or as ADM's upsamplers are, "bilinear".
 
     Reference: Keys, Cubic Convolution Interpolation for Digital Image Processing, 1981, eq. 15 (a = -1/2)
     """
 
     factor: int = 4
     kernel: Literal["area", "bicubic", "lanczos"] = "bicubic"
+    enlarge: Literal["pinv", "bilinear"] = "pinv"
 
     def __post_init__(self) -> None:
-        if self.factor < 1 or self.kernel not in ("area", "bicubic", "lanczos"):
-            raise ValueError(f"Downsample: factor >= 1 and kernel area, bicubic or lanczos are expected, given {self}")
+        if self.factor < 1 or self.kernel not in ("area", "bicubic", "lanczos") or self.enlarge not in ("pinv", "bilinear"):
+            raise ValueError(
+                f"{self}: expected a factor of at least 1, kernel area, bicubic or lanczos, and enlarge pinv or bilinear"
+            )
+
+    def lift(self, y: Tensor, like: Tensor) -> Tensor:
+        if self.enlarge == "pinv":
+            return super().lift(y, like)
+        return F.interpolate(y, size=like.shape[-2:], mode="bilinear", align_corners=False)
 
     def matrix(self, side: int) -> Tensor:
         outputs = -(-side // self.factor)

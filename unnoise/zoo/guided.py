@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from unnoise.condition import Condition
 from unnoise.network import Classifier, UNet
 from unnoise.nn import Attention, Downsample, Residual, Upsample
+from unnoise.operator.shown import SEEN
 from unnoise.zoo.anatomy import anatomy
 from unnoise.zoo.links import Config, Link, Plan, Weights, build, flat, labels, refuse, residual, same, table, take, write
 from unnoise.zoo.published import GUIDED as PRESETS
@@ -53,7 +54,7 @@ def make(config: Config) -> UNet | Classifier:
 def plan(config: Config) -> Plan:
     """The network that a configuration describes; one with a `pool` is a classifier's.
 
-    `super_resolution` (ours: they have a class of its own) adds the condition "low" of route "concat", x's low-resolution
+    `super_resolution` (ours: they have a class of its own) adds the condition "seen" of route "concat", x's low-resolution
     fellow enlarged to x's sides. A class-conditional network has the condition "label"; theirs has no row for none.
 
     Raises:
@@ -139,7 +140,7 @@ def _shared(full: Config) -> dict[str, Any]:
 def _unet(config: Config) -> Plan:
     full = take(config, UNET, "UNetModel")
     shape = (full["in_channels"], full["image_size"], full["image_size"])
-    low = {"low": Condition(route="concat", shape=shape)} if full["super_resolution"] else {}
+    low = {SEEN: Condition(route="concat", shape=shape, drop=0.0)} if full["super_resolution"] else {}
     if full["out_channels"] not in (shape[0], 2 * shape[0]):
         raise ValueError(f"out_channels = {full['out_channels']}: expected {shape[0]}, or {2 * shape[0]} with a variance")
     variance = full["out_channels"] == 2 * shape[0]

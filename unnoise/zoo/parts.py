@@ -55,7 +55,8 @@ def assemble(
     domain = {"Images": {"root": ROOT, "size": [height, width], "channels": channels}}
     sections = {"domain": domain, "network": plan.section(), **walk, "model": {"Defaults": {"steps": steps, "batch": batch}}}
     factor = walk.get("codec", {}).get("Scaled", {}).get("factor")
-    return Parts(sections, facts(plan.shape, plan.conds, factor), network, origin, tuple(differs))
+    own = {name: condition for name, condition in plan.conds.items() if condition.route != "concat"}  # else shown of the picture
+    return Parts(sections, facts(plan.shape, own, factor), network, origin, tuple(differs))
 
 
 def facts(shape: Sequence[int], conds: Mapping[str, Condition], latents: float | None = None) -> dict[str, Any]:

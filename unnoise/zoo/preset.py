@@ -12,6 +12,7 @@ import torch
 
 from unnoise.condition import Condition
 from unnoise.network import Classifier
+from unnoise.operator.shown import SEEN
 from unnoise.train import read_weights
 from unnoise.zoo import dit, edm, guided
 from unnoise.zoo.links import Plan
@@ -100,6 +101,8 @@ def _guided(plan: Plan, published: Published) -> Walk:
         "times": {"Sections": {}},
         "guidance": {"Clip": {}},
     }
+    if SEEN in plan.conds:
+        sections["operator"] = {"Downsample": {"factor": published.factor, "kernel": "area", "enlarge": "bilinear"}}
     return Walk(sections, 250)
 
 

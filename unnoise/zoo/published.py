@@ -18,12 +18,14 @@ class Published(NamedTuple):
         schedule: Its noising, by the name in `unnoise.schedule`.
         steps: Of that schedule's table.
         rescale: The network is told 1000 t, rather than the index of the table.
+        factor: Of an upsampler, by which it enlarges.
     """
 
     config: Mapping[str, Any]
     schedule: str = "LinearBetas"
     steps: int = 1000
     rescale: bool = False
+    factor: int = 4
 
 
 LEVELS = {32: (1, 2, 2, 2), 64: (1, 2, 3, 4), 128: (1, 1, 2, 3, 4), 256: (1, 1, 2, 2, 4, 4), 512: (0.5, 1, 1, 2, 2, 4, 4)}
