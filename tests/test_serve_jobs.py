@@ -203,7 +203,7 @@ def test_results_are_kept_for_a_while_only(run: Path, tmp_path: Path) -> None:
 
 def test_a_stop_finishes_what_is_at_work_and_refuses_the_rest(run: Path, tmp_path: Path) -> None:
     with running([run], tmp_path, replace(LIMITS, active=1)) as server, server.client() as client, ThreadPoolExecutor(3) as pool:
-        work = pool.submit(client.post, "/v1/sample", json={"steps": 300, "sampler": "DDIM"})
+        work = pool.submit(client.post, "/v1/sample", json={"steps": 60, "sampler": "DDIM"})
         until(lambda: len(server.service.desk.engine.active) == 1)
         waits = pool.submit(client.post, "/v1/sample", json={"steps": 2})
         until(lambda: len(server.service.desk.line.waiting) == 1)
