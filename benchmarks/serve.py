@@ -1,12 +1,13 @@
 """`unnoise serve` under load, as a process of its own, on loopback.
 
-`python -m benchmarks serve RUN [--parts=digests,load,peer,memory,stops] [--seconds=60] [--clients=64] [--threads=2] [--steps=20]`
+`python -m benchmarks serve RUN [--parts=digests,load,peer,memory,fuzz,stops] [--seconds=60] [--clients=64] [--threads=2] [--steps=20]`
 
 digests: 100 seeds alone, in requests of 2, 3 and 8, among strangers, and by the command line: equal sha256.
 load: clients that ask for unlike samples as fast as they are answered, beside 100 sockets that send a byte a second; the sha256
     of every picture against that of its own made alone; accepted throughput over that of the same work in full batches offline.
 peer: the same requests (plain ones) to FastAPI around a loop of diffusers, one at a time, with the equal network.
 memory: what a server holds after 200 and after 1,200 requests, and after 500 that fail.
+fuzz: 5,000 cases of schemathesis and 2,000 of broken HTTP: no 5xx, no trace or path, the same pictures afterwards.
 stops: SIGTERM at 30 random moments of work: every request answered or refused, exit code 0.
 """
 
@@ -16,6 +17,8 @@ import asyncio
 import hashlib
 import json
 import random
+import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -26,7 +29,7 @@ from typing import Any
 import httpx
 import torch
 
-from benchmarks._serving import Process, exported_peer
+from benchmarks._serving import TOKEN, Process, exported_peer
 from unnoise.model import load as load_run
 from unnoise.task.sample import Order, sample, sampling_by
 
@@ -267,6 +270,82 @@ def stops(run: Path, threads: int, times: int = 30, **_: Any) -> dict[str, Any]:
     return {"exit_codes": dict(codes), "most_seconds_to_exit": round(max(spent), 2), "requests": dict(ends)}
 
 
+def fuzz(run: Path, threads: int, **_: Any) -> dict[str, Any]:
+    """Requests that follow the schema or nearly do, and bytes that are hardly HTTP: no 5xx, no trace or path; exact afterwards."""
+    with Process(run, threads) as server:
+        before = _first(server)
+        schema = schemathesis(server)
+        bytes_ = asyncio.run(_bytes(server, 2000))
+        return {"schemathesis": schema, "raw": bytes_, "the_same_afterwards": before == _first(server)}
+
+
+def schemathesis(server: Process) -> dict[str, Any]:
+    """5,000 cases and more, of its own making."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder, "events.ndjson")
+        command = [
+            str(Path(sys.executable).with_name("st")), "run", f"http://127.0.0.1:{server.port}/openapi.json",
+            "-H", f"Authorization: Bearer {TOKEN}", "--checks", "not_a_server_error", "--phases", "examples,coverage,fuzzing",
+            "-n", "250", "--no-shrink", "--continue-on-failure", "--seed", "1", "--suppress-health-check", "all",
+            "--warnings", "off", "--report", "ndjson", "--report-ndjson-path", str(report), "--output-sanitize", "false",
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+        text = report.read_text("utf-8", "replace") if report.is_file() else ""
+    statuses = Counter(re.findall(r'"status_code":\s*(\d+)', text))
+    leaks = sum(text.count(word) for word in ("Traceback (most", "site-packages", str(Path(__file__).parents[1])))
+    return {
+        "exit": done.returncode,
+        "cases": sum(statuses.values()),
+        "statuses": dict(statuses),
+        "leaks": leaks,
+        "end": done.stdout[-600:],
+    }
+
+
+async def _bytes(server: Process, n: int) -> dict[str, Any]:
+    """A right request with bytes changed, cut, doubled or put in; what each answer begins with."""
+    keyed, seen, leaks = random.Random(5), Counter[str](), 0
+    body = b'{"steps": 2, "seed": 1}'
+    right = (
+        f"POST /v1/sample HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nAuthorization: Bearer {TOKEN}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    ).encode() + body
+
+    async def one(content: bytes) -> bytes:
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(content)
+            await writer.drain()
+            writer.write_eof()
+            answer = await asyncio.wait_for(reader.read(65_536), 15)
+            writer.close()
+            return answer
+        except (OSError, TimeoutError):
+            return b""
+
+    for content in (_changed(right, keyed) for _ in range(n)):
+        answer = await one(content)
+        seen[answer[9:12].decode("latin-1") if answer.startswith(b"HTTP/1.") else "closed"] += 1
+        leaks += any(word in answer for word in (b"Traceback", b"site-packages", b".py"))
+    return {"cases": n, "statuses": dict(seen), "leaks": leaks}
+
+
+def _changed(content: bytes, keyed: random.Random) -> bytes:
+    for _ in range(keyed.randint(1, 4)):
+        at, size = keyed.randrange(len(content)), keyed.randint(1, 12)
+        new = keyed.choice(
+            [b"", bytes(keyed.randrange(256) for _ in range(size)), b"\r\n", b"\0" * size, content[at : at + size] * 50]
+        )
+        content = content[:at] + new + content[at + keyed.choice([0, size]) :] or b"\n"
+    return content
+
+
+def _first(server: Process) -> list[str]:
+    with httpx.Client(headers={"authorization": f"Bearer {TOKEN}"}, timeout=120) as client:
+        answer = client.post(f"http://127.0.0.1:{server.port}/v1/sample", json={"seeds": [1, 2, 3], "steps": 5})
+    return [image["sha256"] for image in answer.json()["images"]]
+
+
 async def _few_at_a_time(asked: list[Any], n: int) -> list[Any]:
     room = asyncio.Semaphore(n)
 
@@ -286,7 +365,7 @@ def _quantile(values: list[float], share: float) -> float:
 
 
 def main(*arguments: str) -> None:
-    options = {"parts": "digests,load,peer,memory,stops", "seconds": "60", "clients": "64", "threads": "2", "steps": "20"}
+    options = {"parts": "digests,load,peer,memory,fuzz,stops", "seconds": "60", "clients": "64", "threads": "2", "steps": "20"}
     options |= dict(argument.removeprefix("--").split("=") for argument in arguments if argument.startswith("--"))
     (run,) = (Path(argument) for argument in arguments if not argument.startswith("--"))
     given = {"seconds": float(options["seconds"]), "clients": int(options["clients"]), "steps": int(options["steps"])}

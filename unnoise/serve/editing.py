@@ -96,7 +96,9 @@ def interpolate(desk: Desk, wish: wishes.Interpolate, client: Client) -> Job:
         abouts = [about | {"edit": {"task": "interpolate", "frames": wish.frames, "frame": i}} for i in range(wish.frames)]
         return result(job, kept(desk.store, client, model, frames, abouts, form), None, 0, input=[_input(one) for one in ends])
 
-    return Job("interpolate", served.id, client, work, wish.frames, 0, 0, False, False, wish.detached)
+    passes = 1 + (PASSES if wish.frames > 2 else 1) * -(-wish.frames // model.defaults.batch)
+    evaluations = passes * 2 * (model.defaults.steps - 1)  # of Heun's method, which does not denoise at the end here
+    return Job("interpolate", served.id, client, work, wish.frames, 0, evaluations, detached=wish.detached, counted=True)
 
 
 def likelihood(desk: Desk, wish: wishes.Likelihood, client: Client) -> Job:
@@ -129,7 +131,7 @@ def likelihood(desk: Desk, wish: wishes.Likelihood, client: Client) -> Job:
         }
         return result(job, [], None, nfe, likelihood=told, input=_input(picture))
 
-    return Job("likelihood", served.id, client, work, 1, 0, 0, False, False, wish.detached)
+    return Job("likelihood", served.id, client, work, 1, detached=wish.detached)
 
 
 def _fitting(path: Path, model: Model) -> torch.Tensor:

@@ -182,7 +182,7 @@ class Engine(threading.Thread):
         if walk.dead:
             self._end(job, None, found)
             return
-        job.evaluations += 1
+        job.count()
         if job.evaluations > self.limits.evaluations:
             job.stop(Refused(422, f"more than {self.limits.evaluations} evaluations of the network: ask for fewer steps"))
         self.active.append(Active(job, walk, found))

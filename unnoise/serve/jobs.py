@@ -57,6 +57,7 @@ class Job:
         steps: In all, for the progress; what is not known is 0.
         previews, inside: What is shown on the way.
         detached: It goes on when nobody watches any longer.
+        counted: Its steps are evaluations of the network, which the engine counts.
     """
 
     task: str
@@ -69,6 +70,7 @@ class Job:
     previews: bool = False
     inside: bool = False
     detached: bool = False
+    counted: bool = False
     id: str = field(default_factory=new_id)
     number: int = field(default_factory=lambda: next(COUNT))
     status: str = "queued"
@@ -95,6 +97,14 @@ class Job:
             self.latest[event] = data
             for watcher in self.watchers:
                 watcher.put(event, data)
+
+    def count(self) -> None:
+        """One more evaluation of the network."""
+        self.evaluations += 1
+        if self.counted:
+            self.step = min(self.evaluations, self.steps)
+            if self.watchers:
+                self.tell("progress", {"step": self.step, "steps": self.steps, "nfe": self.evaluations})
 
     def end(self, status: str, result: dict[str, Any] | None = None, refused: Refused | None = None) -> None:
         """Done, failed or cancelled: told once."""
