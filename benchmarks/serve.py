@@ -1,6 +1,6 @@
 """`unnoise serve` under load, as a process of its own, on loopback.
 
-`python -m benchmarks serve RUN [--parts=digests,load,peer,memory,fuzz,stops] [--seconds=60] [--clients=64] [--threads=2] [--steps=20]`
+`python -m benchmarks serve RUN [--parts=digests,load,...] [--seconds=60] [--clients=64] [--threads=2] [--steps=20]`
 
 digests: 100 seeds alone, in requests of 2, 3 and 8, among strangers, and by the command line: equal sha256.
 load: clients that ask for unlike samples as fast as they are answered, beside 100 sockets that send a byte a second; the sha256
