@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from benchmarks import planted
+from tests.evaluating import quick
 from tests.golden import metrics as peers
 from tests.test_cli import TINY, pictures, unnoise
 from unnoise.domain import Digits, Points
-from unnoise.metric.features import Autoencoder, Inception, Pooled, Raw, Transformer, classifier, train_autoencoder
+from unnoise.metric.features import Autoencoder, Inception, Pooled, Raw, Transformer, train_autoencoder
 from unnoise.task import machine
 from unnoise.task.evaluate import Evaluation, Wish, compare, evaluate, features, measure
 from unnoise.task.evaluate.reference import reference
@@ -38,9 +39,7 @@ EXACT = ("frechet", "kid", "precision", "recall", "density", "coverage", "divers
 
 @pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory):
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("UNNOISE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        monkeypatch.setattr(features, "train", lambda *args: classifier.train(*args, steps=300, batch=128))
+    with quick(tmp_path_factory.mktemp("cache"), steps=300, batch=128):
         yield
 
 

@@ -12,9 +12,10 @@ from tests.test_cli import TINY, unnoise
 from unnoise.metric import Estimate
 from unnoise.model import load
 from unnoise.task.evaluate import Wish
+from unnoise.task.pages import charts
 from unnoise.task.sweep import lengths as module
 from unnoise.task.sweep.grid import Bench
-from unnoise.task.sweep.lengths import FILE, lengths
+from unnoise.task.sweep.lengths import FILE, lengths, read
 from unnoise.train import read_weights, reconstruct
 
 WISH = Wish(n=16, features="raw")
@@ -54,6 +55,9 @@ def test_the_best_length_becomes_the_weights_of_the_run(trained: Path, monkeypat
     assert header == {**before[1], "ema_length": "0.08"} and weights.keys() == before[0].keys()
     for name, weight in load(trained).denoiser.named_parameters():
         assert torch.equal(weight, wanted[name])
+    assert read(trained) == found and "length of the average" in charts.against_lengths(
+        {length: one["frechet"] for length, one in found.points.items()}, found.present["frechet"], None, found.chosen
+    )
     again = lengths(trained, [0.05, 0.08], WISH, lines.append)
     assert not again.stored and again.before == again.after, "what is no better changes nothing"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.evaluating import alone, quick
 from unnoise.condition import Condition
 from unnoise.denoiser import Answer, Empirical, Gaussian
 from unnoise.domain import Digits, Domain, Points
-from unnoise.metric.features import classifier
 from unnoise.model import Model
 from unnoise.recipe import Recipe
 from unnoise.sampler import DPMpp2M
 from unnoise.schedule import Cosine
-from unnoise.task.evaluate import Wish, features, measure_model
+from unnoise.task.evaluate import Wish, measure_model
 from unnoise.task.report import More, report
 from unnoise.times import LogSNR
 
@@ -92,18 +91,14 @@ def digits(conditional: bool) -> Model:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("UNNOISE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        monkeypatch.setattr(features, "train", lambda *args: classifier.train(*args, steps=100, batch=64))
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with quick(tmp_path_factory.mktemp("cache"), steps=100):
         yield
 
 
 def whole(folder: Path) -> tuple[dict[str, Any], str]:
-    numbers, html = json.loads((folder / "report.json").read_text()), (folder / "report.html").read_text()
-    assert "http" not in html and "<script" not in html and "url(/" not in html
-    assert all(source.startswith(("data:", "#")) for source in re.findall(r'(?:src|href)="([^"]*)"', html))
-    assert "nan" not in re.sub(r'base64,[^"]*', "", html).lower().split() and "None" not in html.split("<h2>The recipe")[0]
+    numbers, html = json.loads((folder / "report.json").read_text()), alone((folder / "report.html").read_text())
+    assert "None" not in html.split("<h2>The recipe")[0]
     return numbers, html
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,13 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.evaluating import alone, quick
 from tests.test_model import stirred
 from unnoise.cli import run as entry
 from unnoise.metric import Estimate
-from unnoise.metric.features import classifier
 from unnoise.model import load
 from unnoise.sampler import DDIM, FlowAdams, Heun
-from unnoise.task.evaluate import Evaluation, Number, Wish, compare, features
+from unnoise.task.evaluate import Evaluation, Number, Wish, compare
 from unnoise.task.report import report
 from unnoise.task.sweep import FILE, Point, Setting, choice, front, grid, read, steps, sweep, worse
 from unnoise.task.train import read as read_recipe
@@ -34,9 +33,7 @@ QUICK = ["network.Decoder.width=8", "train.Trainer.steps=2", "train.Trainer.batc
 
 @pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("UNNOISE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        monkeypatch.setattr(features, "train", lambda *args: classifier.train(*args, steps=60, batch=64))
+    with quick(tmp_path_factory.mktemp("cache")):
         yield
 
 
@@ -104,12 +101,6 @@ def test_budgets_are_kept_whatever_a_step_costs() -> None:
         list(grid(model, [5], ["Adaptive"], [None]))
 
 
-def whole(html: str) -> None:
-    assert "http" not in html and "<script" not in html and "@import" not in html
-    assert all(source.startswith(("data:", "#")) for source in re.findall(r'(?:src|href)="([^"]*)"', html))
-    assert "nan" not in re.sub(r'base64,[^"]*', "", html).lower().split()
-
-
 def test_a_sweep_changes_how_a_run_is_sampled_and_the_page_shows_it(tmp_path: Path) -> None:
     run, other = tmp_path / "walks", tmp_path / "once"
     fresh = stirred("digits")
@@ -120,7 +111,7 @@ def test_a_sweep_changes_how_a_run_is_sampled_and_the_page_shows_it(tmp_path: Pa
     assert len(found.points) == 4 == len(read(run)) and len(lines) > 4
     assert read(run)[0] == found.points[0] and found.chosen in found.front
     model, html = load(run), (run / "sweep.html").read_text("utf-8")
-    whole(html)
+    alone(html)
     assert html.count("→ ") == 1 and html.count('class="front"') == len(found.front)
     if found.stored:
         assert model.defaults.steps == found.chosen.setting.steps
@@ -131,7 +122,7 @@ def test_a_sweep_changes_how_a_run_is_sampled_and_the_page_shows_it(tmp_path: Pa
     out = tmp_path / "page" / "compare.html"
     comparison = trilemma([run, other], Asked(Wish(n=24), budgets=[2], samplers=["", "Heun"], swept=16, likelihoods=3), out)
     html, told = out.read_text("utf-8"), json.loads(out.with_suffix(".json").read_text("utf-8"))
-    whole(html)
+    alone(html)
     for heading in HEADINGS:
         assert f"<h2>{heading}</h2>" in html
     assert html.count("<img") == 2 * 20 + 2 * 6 * 2 and "it answers at t = 1 alone" in html
@@ -141,7 +132,7 @@ def test_a_sweep_changes_how_a_run_is_sampled_and_the_page_shows_it(tmp_path: Pa
     assert [one.name for one in comparison.evaluations] == ["walks", "once"]
 
     report(other, samples=16)
-    whole((other / "report.html").read_text("utf-8"))
+    alone((other / "report.html").read_text("utf-8"))
 
     kept = tmp_path / "walks.json"  # from files alone: all numbers, no pictures
     comparison.evaluations[0].write(kept)

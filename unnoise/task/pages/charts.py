@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -118,6 +118,31 @@ def against_evaluations(
         axes.set_ylabel("Fréchet distance, down is better")
 
     return both(draw, "evaluations", "Quality against evaluations of the network", (7.6, 3.2), (3.7, 3.0))
+
+
+def against_lengths(points: Mapping[float, Ends], present: Ends, real: Estimate | None, chosen: float) -> str:
+    """Frechet distance against the length of the weights' average; dashed what the run was trained to; the ring is the choice."""
+
+    def draw(figure: Figure, wide: bool) -> None:
+        axes, found = figure.subplots(), list(points.values())
+        air = [[max(one.value - one.low, 0) for one in found], [max(one.high - one.value, 0) for one in found]]
+        values = [one.value for one in found]
+        axes.errorbar(list(points), values, air, color=colour(0), marker="o", markersize=4.5, elinewidth=0.8)
+        ring = {"markersize": 11, "markerfacecolor": "none", "markeredgecolor": MUTED}
+        axes.plot([chosen], [points[chosen].value], "o", **ring)  # type: ignore[arg-type]
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xticks(list(points), [f"{length:.3g}" for length in points])
+        axes.minorticks_off()
+        _decades(axes.yaxis, [*found, present, *([alone(real)] if real else [])])
+        for said, level in (("as trained", present.value), *([("real data", real.value)] if real else [])):
+            axes.axhline(level, color=RULE, linewidth=1, linestyle=(0, (3, 3)), zorder=0)
+            place = axes.get_yaxis_transform()
+            axes.text(1, level, said, transform=place, color=MUTED, fontsize=8, va="bottom", ha="right")
+        axes.set_xlabel("length of the average, a share of the training")
+        axes.set_ylabel("Fréchet distance, down is better")
+
+    return both(draw, "lengths", "Quality against the length of the average of the weights", (7.6, 3.0), (3.7, 2.8))
 
 
 def histogram(rows: Sequence[tuple[int, Sequence[float]]]) -> str:

@@ -23,7 +23,7 @@ from unnoise.task.likelihood import bounds
 from unnoise.task.report.history import History, facts
 from unnoise.task.report.page import Seen, page
 from unnoise.task.report.walks import walks
-from unnoise.task.sweep import Point, curves, read
+from unnoise.task.sweep import Point, curves, lengths, read
 from unnoise.times import One
 
 __all__ = ["More", "report"]
@@ -88,7 +88,7 @@ def report(
         raise ValueError(f"{samples} samples of {len(data.train['x'])} items: a report needs {LEAST} and {2 * LEAST}")
     wish = Wish(samples, features="classifier" if recognisable(data) else None, seed=seed)
     found = evaluation(model, data, wish, folder.resolve().name, say)
-    seen = Seen(found, walks(model, data, seed), *_more(folder, model, wish, more, say))
+    seen = Seen(found, walks(model, data, seed), *_more(folder, model, wish, more, say), lengths.read(folder))
     numbers: dict[str, Any] = {
         **flat(found),
         **history.numbers(),

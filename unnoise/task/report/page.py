@@ -22,6 +22,7 @@ from unnoise.task.report.figures import distances, losses
 from unnoise.task.report.history import History
 from unnoise.task.report.walks import CLOUD, SHOWN, Walks, unit
 from unnoise.task.sweep import Point
+from unnoise.task.sweep.lengths import Lengths
 from unnoise.tensor import Rng
 
 FORWARD = 8  # moments of the forward process
@@ -38,12 +39,14 @@ class Seen:
         walks: Samples, and one walk.
         points: Settings of its sampling, measured.
         bits: Of each held-out item, a number of it.
+        lengths: Averages of its weights, measured.
     """
 
     found: Evaluation
     walks: Walks
     points: Sequence[Point] = ()
     bits: Sequence[float] = ()
+    lengths: Lengths | None = None
 
 
 def page(model: Model, numbers: dict[str, Any], real: Real, history: History, seen: Seen) -> str:
@@ -82,6 +85,8 @@ def page(model: Model, numbers: dict[str, Any], real: Real, history: History, se
         bits=sum(seen.bits) / len(seen.bits) if seen.bits else None,
         likelihood=Markup(charts.histogram([(0, seen.bits)])) if seen.bits else "",
         items=len(seen.bits),
+        lengths=seen.lengths,
+        averages=Markup(_averages(seen.lengths)) if seen.lengths else "",
         protocol=protocol(found),
         distances=Markup(distances(*found.distances)) if found.distances else "",
         pairs=_pairs(model, found.pairs) if pictures else [],
@@ -105,6 +110,11 @@ def _pairs(model: Model, pairs: Sequence[tuple[Tensor, Tensor, float]]) -> list[
 
     return [(Markup(tile(model.domain, a, "sample")), Markup(tile(model.domain, b, "its nearest training item")), d)
             for a, b, d in pairs]  # fmt: skip
+
+
+def _averages(found: Lengths) -> str:
+    points = {length: numbers["frechet"] for length, numbers in found.points.items()}
+    return charts.against_lengths(points, found.present["frechet"], found.real.get("frechet"), found.chosen)
 
 
 def _real(found: Evaluation, name: str) -> Estimate | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,8 +83,7 @@ class Point:
     def read(cls, told: dict[str, Any]) -> Point:
         """What `json` told."""
         setting = Setting(told["sampler"], told["steps"], told["scale"])
-        numbers = {name: Estimate(**told[name]) for name in NUMBERS if name in told}
-        return cls(setting, told["label"], told["nfe"], told["seconds"], numbers)
+        return cls(setting, told["label"], told["nfe"], told["seconds"], numbers(told))
 
 
 class Bench:
@@ -188,3 +187,8 @@ def said(what: str, numbers: Numbers) -> str:
 def plain(numbers: Numbers) -> dict[str, Any]:
     """Numbers as JSON holds them."""
     return {name: number._asdict() for name, number in numbers.items()}
+
+
+def numbers(told: Mapping[str, Any]) -> Numbers:
+    """What `plain` told, among other things."""
+    return {name: Estimate(**told[name]) for name in NUMBERS if name in told}

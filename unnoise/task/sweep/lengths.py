@@ -18,7 +18,7 @@ from torch import Tensor
 from unnoise.model import FILES, Model, load
 from unnoise.task import machine
 from unnoise.task.evaluate import Wish
-from unnoise.task.sweep.grid import Bench, Numbers, Setting, plain, said, worse
+from unnoise.task.sweep.grid import Bench, Numbers, Setting, numbers, plain, said, worse
 from unnoise.train import read_weights, reconstruct, write_weights
 from unnoise.train.weights import copy
 
@@ -97,3 +97,22 @@ def store(run: Path, model: Model, length: float) -> None:
     path = run / FILES[2]
     _, header = read_weights(path)
     write_weights(path, model.denoiser.state_dict(), {**header, "ema_length": f"{length:g}"})
+
+
+def read(run: Path) -> Lengths | None:
+    """What was found of a run; None where nothing was asked.
+
+    Raises:
+        ValueError: If the file is not what `lengths` wrote.
+    """
+    file = run / FILE
+    if not file.is_file():
+        return None
+    try:
+        told = json.loads(file.read_text("utf-8"))
+        points = {float(row.pop("length")): numbers(row) for row in told["points"]}
+        before, after = numbers(told["before"]), numbers(told["after"])
+        stored, real, protocol = told["stored"], numbers(told["real"]), told["protocol"]
+        return Lengths(numbers(told["present"]), points, told["chosen"], before, after, stored, real, protocol)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file}: not what `unnoise sweep --ema` wrote ({error})") from error
