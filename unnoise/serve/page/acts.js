@@ -1,5 +1,6 @@
 // What can be done with a picture and with an entry of the history.
 
+import * as api from "./api.js";
 import { begin, save as write } from "./jobs.js";
 import { keepFields } from "./fields.js";
 import { download, fitted, sourceOf } from "./picture.js";
@@ -35,6 +36,22 @@ export async function copy(text) {
   } catch {
     change({ notice: { kind: "info", text: "This browser does not let the page copy. Mark the line and copy it yourself." } });
   }
+}
+
+/** Asks how probable the model holds a picture; the answer stays with it. */
+export async function probable(entry, row) {
+  row.likelihood = "asked";
+  change();
+  try {
+    const own = model();
+    const told = Object.keys(row.recipe?.cond ?? {}).length ? row.recipe.cond : {};
+    row.likelihood = await api.likelihood(own.id, await api.upload(row.png), told);
+    if (entry.status === "done") write(entry);
+  } catch (error) {
+    row.likelihood = null;
+    change({ notice: { kind: "error", text: error.message } });
+  }
+  change();
 }
 
 /** Eight others like it. */

@@ -46,5 +46,10 @@ export const upload = async (picture, signal) =>
 export const order = (task, request, signal) =>
   json(`/v1/${task}`, { method: "POST", body: JSON.stringify(request), headers: { "Content-Type": "application/json" }, signal });
 
+/** How probable a picture is: bits for each of its numbers. */
+export const likelihood = async (model, picture, cond) => (await json("/v1/likelihood", {
+  method: "POST", body: JSON.stringify({ model, picture, cond }), headers: { "Content-Type": "application/json" },
+})).likelihood;
+
 /** Whether the server answers at all. */
 export const alive = () => fetch("/healthz", { cache: "no-store" }).then((answer) => answer.ok, () => false);

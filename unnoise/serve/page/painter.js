@@ -3,6 +3,7 @@
 // What is seen is what is sent: the mask is one byte a pixel of the picture, white (255) where it is to be painted anew.
 
 const UNDOS = 60;
+const UNDO_BYTES = 64e6; // of large pictures fewer strokes can be taken back
 
 /** The bytes of a mask that was written as PNG. */
 async function maskOf(png) {
@@ -20,6 +21,7 @@ class Painter extends HTMLElement {
   #circle = document.createElementNS("http://www.w3.org/2000/svg", "circle");
   #source = null;
   #mask = new Uint8Array(0);
+  #count = 0; // pixels that are painted
   #past = [];
   #future = [];
   #last = null; // where the pen was, in the picture's pixels
@@ -71,7 +73,7 @@ class Painter extends HTMLElement {
   }
 
   get painted() {
-    return this.#mask.reduce((sum, one) => sum + (one > 0), 0) / (this.#mask.length || 1);
+    return this.#count / (this.#mask.length || 1);
   }
 
   get undoable() {
@@ -121,7 +123,7 @@ class Painter extends HTMLElement {
 
   #remember() {
     this.#past.push(this.#mask.slice());
-    if (this.#past.length > UNDOS) this.#past.shift();
+    while (this.#past.length > Math.max(1, Math.min(UNDOS, UNDO_BYTES / this.#mask.length))) this.#past.shift();
     this.#future = [];
   }
 
@@ -136,7 +138,6 @@ class Painter extends HTMLElement {
     this.#last = this.#place(e);
     this.#stroke(this.#last, this.#last);
     this.#moveRing(this.#last);
-    this.#show();
   }
 
   #move(e) {
@@ -149,14 +150,12 @@ class Painter extends HTMLElement {
       this.#stroke(this.#last, place);
       this.#last = place;
     }
-    this.#show();
   }
 
   #up(e) {
     if (e.pointerId !== this.#pen) return;
     this.#pen = this.#last = null;
     if (e.pointerType === "touch") this.#hideRing();
-    this.#show();
   }
 
   #place(e) {
@@ -177,18 +176,32 @@ class Painter extends HTMLElement {
       for (let x = left; x <= right; x++) {
         const [px, py] = [x + 0.5 - ax, y + 0.5 - ay];
         const along = length ? Math.min(1, Math.max(0, (px * dx + py * dy) / length)) : 0;
-        if ((px - along * dx) ** 2 + (py - along * dy) ** 2 <= reach) this.#mask[y * width + x] = this.#value;
+        const i = y * width + x;
+        if ((px - along * dx) ** 2 + (py - along * dy) ** 2 > reach || this.#mask[i] === this.#value) continue;
+        this.#mask[i] = this.#value;
+        this.#count += this.#value ? 1 : -1;
       }
     }
+    this.#draw(left, top, right - left + 1, bottom - top + 1);
   }
 
+  /** The whole mask, after more than a stroke has changed. */
   #show() {
-    const { width, height } = this.#veil;
-    if (!width || !height || !this.#mask.length) return;
+    this.#count = this.#mask.reduce((sum, one) => sum + (one > 0), 0);
+    this.#draw(0, 0, this.#veil.width, this.#veil.height);
+  }
+
+  /** One rectangle of the mask over the picture: a stroke across a large picture costs no more than its own pixels. */
+  #draw(left, top, width, height) {
+    if (width < 1 || height < 1 || !this.#mask.length) return;
     const data = new ImageData(width, height);
     const [red, green, blue] = getComputedStyle(this).getPropertyValue("--mask").split(/[ ,]+/).map(Number);
-    this.#mask.forEach((one, i) => one && data.data.set([red, green, blue, 190], 4 * i));
-    this.#veil.getContext("2d").putImageData(data, 0, 0);
+    for (let y = 0; y < height; y++) {
+      for (let x = 0; x < width; x++) {
+        if (this.#mask[(top + y) * this.#veil.width + left + x]) data.data.set([red, green, blue, 190], 4 * (y * width + x));
+      }
+    }
+    this.#veil.getContext("2d").putImageData(data, left, top);
     this.dispatchEvent(new CustomEvent("painted"));
   }
 
@@ -244,7 +257,6 @@ class Painter extends HTMLElement {
     this.#remember();
     this.#stroke(from, to);
     if (ring) this.#moveRing(to);
-    this.#show();
   }
 }
 

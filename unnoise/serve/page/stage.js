@@ -71,9 +71,17 @@ function chosen(entry) {
       ${can.has("interpolate") ? html`<button type="button" @click=${() => act.end(row, "a")}>Travel from it</button>
         <button type="button" @click=${() => act.end(row, "b")}>Travel to it</button>` : nothing}
     </div>
+    ${can.has("likelihood") ? probable(entry, row) : nothing}
     ${command ? html`<details><summary>The command that gives the same bytes</summary><div><div class="command"><code tabindex="0">${command}</code>
       <button type="button" @click=${() => act.copy(command)}>Copy</button></div></div></details>` : nothing}
   </section>`;
+}
+
+function probable(entry, row) {
+  const found = row.likelihood;
+  if (found === "asked") return html`<p class="quiet" role="status">Asking how probable it is …</p>`;
+  if (!found) return html`<div><button type="button" class="plain" @click=${() => act.probable(entry, row)}>How probable is it?</button></div>`;
+  return html`<p class="quiet"><b>${found.bits_per_dim.toFixed(3)} bits</b> for each of its numbers: the fewer, the more probable the model holds it.</p>`;
 }
 
 /** The journey between two pictures: one picture, and a slider through the frames. */
