@@ -271,7 +271,7 @@ def stops(run: Path, threads: int, times: int = 30, **_: Any) -> dict[str, Any]:
 
 
 def fuzz(run: Path, threads: int, **_: Any) -> dict[str, Any]:
-    """Requests that follow the schema or nearly do, and bytes that are hardly HTTP: no 5xx, no trace or path; exact afterwards."""
+    """Requests that nearly follow the schema, and bytes that are hardly HTTP: no 5xx, no trace or path; exact afterwards."""
     with Process(run, threads) as server:
         before = _first(server)
         schema = schemathesis(server)
