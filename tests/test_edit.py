@@ -147,7 +147,7 @@ def test_results_have_seeds_metadata_and_one_sheet(run: Path, tmp_path: Path) ->
     with pytest.raises(ValueError, match="unnoise edit"):
         reproduce(first.paths[0])
     assert first.noise == pytest.approx(20) and set(first.scores) == {"baseline", "mean", "sample"}
-    assert first.scores["baseline"][0] > 60 > second.scores["baseline"][0]
+    assert first.scores["baseline"]["PSNR"] > 60 > second.scores["baseline"]["PSNR"]
     again = edit(run, files[1:], wish, Order([1], overrides=QUICK.overrides), tmp_path / "again")
     assert np.array_equal(levels(again[0].paths[0]), levels(second.paths[1])), "seed 1 is seed 1"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +33,7 @@ def edit(
     noise: Annotated[float | None, typer.Option(help="of the input: its std in levels of 255; estimated if not given")] = None,
     cond: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="a condition; repeatable")] = [],  # noqa: B006
     reference: Annotated[Path | None, typer.Option(help="what should come out: a picture, or a folder of them")] = None,
+    lpips: Annotated[str | None, typer.Option(metavar="FILE[,FILE]", help="weights of LPIPS, to measure it too")] = None,
     out: Annotated[Path | None, typer.Option(help="where the files go; RUN/edited if not given")] = None,
     set_: Set = [],  # noqa: B006
     device: Device = "auto",
@@ -63,11 +65,15 @@ def edit(
         ends = " and ".join(f"{dB:.1f}" for dB in film.ends)
         print(f"{film.path}; its ends are the pictures to {ends} dB, its largest step {film.unevenness:.2f} of the mean")
         return
-    wish = task.Wish(given[0], wanted[given[0]], method, noise, n, reference)
+    wish = task.Wish(given[0], wanted[given[0]], method, noise, n, reference, [Path(p) for p in (lpips or "").split(",") if p])
     with bar("editing", "pictures") as progress:
         done = task.edit(run, files, wish, order, folder, progress)
     for one in done:
-        scores = "".join(f"; {name} {dB:.2f} dB, SSIM {s:.3f}" for name, (dB, s) in one.scores.items())
+        scores = "".join(f"; {name} {_said(score)}" for name, score in one.scores.items())
         known = "" if one.noise is None else f" (noise {one.noise:.2f} of 255)"
         print(f"{one.paths[0].name} .. {one.paths[-1].name}{known}{scores}")
     print(f"all of them on {folder / 'sheet.png'}")
+
+
+def _said(score: Mapping[str, float]) -> str:
+    return ", ".join(f"{value:.2f} dB" if name == "PSNR" else f"{name} {value:.3f}" for name, value in score.items())

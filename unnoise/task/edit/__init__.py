@@ -15,7 +15,6 @@ from torch import Tensor
 
 from unnoise.domain.base import from_levels
 from unnoise.domain.pictures import Pictures
-from unnoise.metric.pixels import psnr, ssim
 from unnoise.model import Model
 from unnoise.operator import Identity, noise_std
 from unnoise.sampler import Moment, SDEdit
@@ -23,6 +22,7 @@ from unnoise.task.edit import jobs
 from unnoise.task.edit.jobs import Job
 from unnoise.task.edit.methods import Method, default, method
 from unnoise.task.edit.picture import Picture, blended, mask, pixels, read, save
+from unnoise.task.edit.score import Score, lpips, reference, scores
 from unnoise.task.edit.sheet import mean, sheet, uncertainty
 from unnoise.task.edit.shown import shown
 from unnoise.task.edit.walks import draw, latent
@@ -47,6 +47,7 @@ class Wish:
             else that of rounding.
         n: Results for each picture.
         reference: What the results should be, for their error: a file, or a folder of files of the inputs' names.
+        lpips: Files of the weights of LPIPS, which then is measured too.
     """
 
     task: str
@@ -55,6 +56,7 @@ class Wish:
     noise: float | None = None
     n: int = 4
     reference: Path | None = None
+    lpips: Sequence[Path] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,12 +66,12 @@ class Edited:
     Attributes:
         paths: The results.
         noise: The standard deviation that was assumed, in levels of 255; None where none was.
-        scores: {"baseline" | "mean" | "sample": (PSNR in dB, SSIM)}, where there was a reference.
+        scores: Of "baseline", "mean" and "sample", where there was a reference.
     """
 
     paths: list[Path]
     noise: float | None
-    scores: Mapping[str, tuple[float, float]]
+    scores: Mapping[str, Score]
 
 
 class Made(NamedTuple):
@@ -103,6 +105,9 @@ def edit(
     """
     if not files:
         raise ValueError("which pictures? expected one file at least")
+    if wish.lpips and wish.reference is None:
+        raise ValueError("--lpips measures how far results are from what they should be: give it a --reference")
+    perceptual = lpips(wish.lpips)
     model, threads = prepared(run, order)
     if not isinstance(model.domain, Pictures):
         raise ValueError(f"{run} is a model of {type(model.domain).__name__}; editing takes a model of pictures")
@@ -115,15 +120,15 @@ def edit(
         if progress:
             progress(i, len(files))
         job, levels, abouts = one(model, file, wish, seeds, order.cond or {}, threads)
-        reference = None if wish.reference is None else _reference(wish.reference, file, job, model.domain)
+        should = None if wish.reference is None else reference(wish.reference, file, job, model.domain)
         texts = [{KEY: json.dumps(about)} for about in abouts]
         paths = [save(levels[k], job.picture.mode, out / f"{file.stem}-{k}", texts[k]) for k in range(wish.n)]
         shown = torch.cat([from_levels(result[None], (0, _top(job.picture))) for result in levels])[
             :, : 3 if levels.shape[1] > 1 else 1
         ]
-        scores = {} if reference is None else _scores(job, shown, reference)
-        done.append(Edited(paths, job.measured.std * 127.5 if job.measured else None, scores))
-        rows.append(_row(job, shown, reference))
+        found = {} if should is None else scores(job.baseline, shown, should, perceptual)
+        done.append(Edited(paths, job.measured.std * 127.5 if job.measured else None, found))
+        rows.append(_row(job, shown, should))
     sheet(rows).save(out / "sheet.png")
     return done
 
@@ -207,28 +212,6 @@ def _levels(x: Tensor, job: Job) -> np.ndarray:
     if job.picture.mode == "rgba" and own[-1].any():
         made[:, -1] = own[-1]
     return made
-
-
-def _reference(path: Path, file: Path, job: Job, domain: Pictures) -> Tensor:
-    """What the result should be, as the sheet shows results."""
-    found = read(path / file.name if path.is_dir() else path, domain)
-    if found.size != job.picture.size:
-        raise ValueError(
-            f"{path}: {found.size[1]} x {found.size[0]} pixels; the result has {job.picture.size[1]} x {job.picture.size[0]}"
-        )
-    return found.x if job.picture.mode == "grey" or found.x.shape[1] > 1 else found.x.expand(-1, 3, -1, -1)
-
-
-def _scores(job: Job, shown: Tensor, reference: Tensor) -> dict[str, tuple[float, float]]:
-    baseline = job.baseline.expand_as(reference) if job.baseline.shape[1] < reference.shape[1] else job.baseline
-    single = [(psnr(one[None], reference), ssim(one[None], reference)) for one in shown]
-    average = tuple(sum(values) / len(single) for values in zip(*single, strict=True))
-    means = mean(shown)
-    return {
-        "baseline": (psnr(baseline, reference), ssim(baseline, reference)),
-        "mean": (psnr(means, reference), ssim(means, reference)),
-        "sample": (average[0], average[1]),
-    }
 
 
 def _row(job: Job, shown: Tensor, reference: Tensor | None) -> dict[str, Tensor]:
