@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from unnoise.condition import complete
@@ -49,6 +50,8 @@ class Centred(Denoiser):
         t = times(t, len(x_t))
         cond = complete(self.conds, cond, len(x_t), x_t.device)
         alpha = expand(self.schedule(t)[0].to(x_t.device, x_t.dtype, non_blocking=True), x_t)
-        centre = self.shown.centre(x_t, cond)
+        with torch.autocast(x_t.device.type, enabled=False):  # what is known is known exactly
+            centre = self.shown.centre(x_t, cond)
         rest = super().answer(x_t - alpha * centre, t, cond)
-        return rest._replace(x0=self.shown.consistent(centre + rest.x0, centre, cond))
+        with torch.autocast(x_t.device.type, enabled=False):
+            return rest._replace(x0=self.shown.consistent(centre + rest.x0, centre, cond))

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 import unnoise
+from unnoise.condition import Condition
 from unnoise.model import Defaults, Model, load
 from unnoise.recipe import Recipe
 from unnoise.sampler import Moment
@@ -68,7 +69,7 @@ def sample(run: Path, order: Order, out: Path, progress: Callable[[int, int], ob
     recipes = [describe(model, seed, {name: value[i] for name, value in cond.items()}, threads) for i, seed in enumerate(seeds)]
     texts = [{KEY: json.dumps(recipe)} for recipe in recipes]
     paths = model.domain.save(x, out, [str(seed) for seed in seeds], texts)
-    return [*paths, _grid(model, x, seeds, recipes, out / "grid.png")]
+    return [*paths, grid(model, x, seeds, recipes, out / "grid.png")]
 
 
 def _shared(
@@ -106,7 +107,7 @@ def describe(model: Model, seed: int, cond: Mapping[str, Tensor], threads: int) 
         "torch": torch.__version__,
         "weights": model.digest,
         "seed": seed,
-        "cond": {name: _plain(model, name, value) for name, value in cond.items()},
+        "cond": {name: plain(model.conds[name], value) for name, value in cond.items()},
         **sections,
         "steps": model.defaults.steps,
         "execution_batch": model.defaults.batch,
@@ -152,8 +153,12 @@ def reproduce(file: Path, run: Path | None = None, out: Path | None = None) -> t
         ValueError: If the file carries no recipe, or no run has its weights.
     """
     recipe = read(file)
+    if "cascade" in recipe:
+        raise ValueError(f"{file} was made by a cascade; repeat it: unnoise sample CASCADE --seeds {recipe.get('seed')}")
     if "edit" in recipe:
         raise ValueError(f"{file} was made of another picture; repeat `unnoise edit` on that (its SHA-256 is in the metadata)")
+    if "animation" in recipe:
+        raise ValueError(f"{file} is a film; repeat `unnoise animate` with what its metadata say")
     run = run or _find(recipe["weights"], file)
     order = Order(
         seeds=recipe.get("seeds", [recipe.get("seed")]),
@@ -174,7 +179,7 @@ def reproduce(file: Path, run: Path | None = None, out: Path | None = None) -> t
     if "seeds" in recipe:
         recipes = [describe(model, s, {n: v[i] for n, v in cond.items()}, threads) for i, s in enumerate(order.seeds)]
         out.mkdir(parents=True, exist_ok=True)
-        made = _grid(model, x, order.seeds, recipes, out / file.name)
+        made = grid(model, x, order.seeds, recipes, out / file.name)
     else:
         text = {KEY: json.dumps(describe(model, recipe["seed"], {n: v[0] for n, v in cond.items()}, threads))}
         (made,) = model.domain.save(x, out, [file.stem], [text])
@@ -221,7 +226,8 @@ def _counting(progress: Callable[[int, int], object] | None, model: Model, n: in
     return lambda moment: progress(next(done), batches * model.defaults.steps)
 
 
-def _grid(model: Model, x: Tensor, seeds: Sequence[int], recipes: Sequence[Mapping[str, Any]], path: Path) -> Path:
+def grid(model: Model, x: Tensor, seeds: Sequence[int], recipes: Sequence[Mapping[str, Any]], path: Path) -> Path:
+    """All samples on one picture, which says of each what its own file says."""
     from PIL.PngImagePlugin import PngInfo
 
     shared = {key: value for key, value in recipes[0].items() if key not in ("seed", "cond")}
@@ -263,9 +269,8 @@ def _find(digest: str, file: Path, beside: Sequence[Path] = ()) -> Path:
     raise ValueError(f"no run near {file} has the weights it was made with; name it: --run RUN")
 
 
-def _plain(model: Model, name: str, value: Tensor) -> Any:
+def plain(condition: Condition, value: Tensor) -> Any:
     """A condition's value for JSON: a class by name, None for the null."""
-    condition = model.conds[name]
     if condition.classes:
         return condition.classes[int(value)] if int(value) < len(condition.classes) else None
     if value.isnan().all():

@@ -30,6 +30,7 @@ def sample(
 ) -> None:
     """Generate: one file a seed, and grid.png. Without --cond, conditions are drawn as the data have them."""
     from unnoise.cli.progress import bar
+    from unnoise.task import cascade
     from unnoise.task import sample as task
 
     if n is not None and (n < 1 or seeds):
@@ -42,8 +43,9 @@ def sample(
     changes += [f"guidance.Classifier.run={str(classifier)!r}"] * (classifier is not None)
     changes += [f"guidance.{task.scaled(run, changes)}.scale={scale}"] * (scale is not None)
     order = task.Order(listed, conditions(cond), changes, device, precision, threads, engine)
-    folder = out or run / "samples"
+    folder = out or (run if run.is_dir() else run.parent) / "samples"
+    make = cascade.sample if cascade.is_cascade(run) else task.sample
     with bar("sampling", "steps") as progress:
-        paths = task.sample(run, order, folder, progress)
+        paths = make(run, order, folder, progress)
     if paths:
         print(f"{len(paths)} files in {folder}; all of them on {paths[-1]}")
