@@ -60,7 +60,7 @@ class Evaluation:
     def json(self) -> dict[str, Any]:
         """The numbers by name, and all else but the pictures under "about"."""
         told = {"name": self.name, "verdict": self.verdict, "classes": self.classes, **self.about}
-        return {name: _plain(number) for name, number in self.numbers.items()} | {"about": _finite(told)}
+        return {name: _plain(number) for name, number in self.numbers.items()} | {"about": finite(told)}
 
     def write(self, path: Path) -> None:
         """Keeps it as JSON."""
@@ -84,7 +84,7 @@ class Evaluation:
 
 def _plain(number: Number) -> dict[str, Any]:
     ends = {"value": number.value, "low": number.low, "high": number.high}
-    return _finite(ends | {"real": number.real and number.real._asdict(), "protocol": number.protocol})
+    return finite(ends | {"real": number.real and number.real._asdict(), "protocol": number.protocol})
 
 
 def _number(fields: Mapping[str, Any]) -> Number:
@@ -97,10 +97,10 @@ def _float(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """A value that JSON can hold: what is not finite becomes null."""
     if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -18,6 +18,7 @@ from unnoise.model import Model, load
 from unnoise.task.evaluate import Evaluation, Wish, measure
 from unnoise.task.evaluate.features import recognisable
 from unnoise.task.evaluate.real import Real, real
+from unnoise.task.evaluate.result import finite
 from unnoise.task.evaluate.sources import Made
 from unnoise.task.likelihood import bounds
 from unnoise.task.report.history import History, facts
@@ -105,7 +106,7 @@ def report(
     text = page(model, numbers, data, history, seen)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "report.html").write_text(text, "utf-8")
-    (folder / "report.json").write_text(json.dumps(_plain(numbers), indent=1, allow_nan=False), "utf-8")
+    (folder / "report.json").write_text(json.dumps(finite(numbers), indent=1, allow_nan=False), "utf-8")
     return numbers
 
 
@@ -139,12 +140,3 @@ def _more(folder: Path, model: Model, wish: Wish, more: More, say: Callable[[str
     except ValueError as error:  # these data have none: no held-out part, or values that are no integers
         say(f"no likelihood: {error}")
         return points, []
-
-
-def _plain(value: Any) -> Any:
-    """A value that JSON can hold: what is not finite becomes null."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

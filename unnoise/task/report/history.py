@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import platform
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ import torch
 
 import unnoise
 from unnoise.model import Model
+from unnoise.task import machine
 
 SETS = ("held_out", "trained_on")  # each row of validation has the loss by band of these
 
@@ -79,7 +79,7 @@ def facts(model: Model, folder: Path) -> dict[str, Any]:
         "recipe": {section: dict(members) for section, members in model.recipe.resolved().sections.items()},
         "parameters": sum(p.numel() for p in model.denoiser.parameters()),
         "trained_on": _trained_on(folder),
-        "hardware": {"cpu": _cpu(), "cores": os.cpu_count(), "threads": torch.get_num_threads(), "device": str(model.device)},
+        "hardware": machine.describe() | {"device": str(model.device)},
         "versions": {"unnoise": unnoise.__version__, "torch": torch.__version__, "python": platform.python_version()},
     }
 
@@ -88,10 +88,3 @@ def _trained_on(folder: Path) -> dict[str, Any]:
     """Device, threads and torch of training, as the newest checkpoint has them; nothing where there is none."""
     states = sorted(folder.glob("state/step-*/state.json"), key=lambda path: int(path.parent.name.removeprefix("step-")))
     return dict(json.loads(states[-1].read_text("utf-8")).get("machine", {})) if states else {}
-
-
-def _cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text("utf-8").splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
