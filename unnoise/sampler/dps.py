@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,14 +13,14 @@ from unnoise.denoiser import Answer, Denoise, Time
 from unnoise.denoiser.vjp import answer_with_vjp
 from unnoise.operator import Measurement
 from unnoise.operator.solve import dot
+from unnoise.sampler.around import Around
 from unnoise.sampler.base import Sampler, Walk
 from unnoise.sampler.ddim import DDIM
-from unnoise.schedule import Schedule
 from unnoise.tensor import Cond, expand
 
 
 @dataclass(frozen=True, eq=False)
-class DPS(Sampler):
+class DPS(Around):
     """Any sampler, with a step down the misfit's gradient, through the denoiser, after each of its steps.
 
         x_s <- x_s - scale grad_{x_t} |y - A(x0(x_t))|
@@ -43,22 +42,10 @@ class DPS(Sampler):
     scale: float = 1.0
     sampler: Sampler = field(default_factory=lambda: DDIM(eta=1.0))
 
-    order = 0
-
-    @property
-    def stochastic(self) -> bool:
-        return self.sampler.stochastic
-
-    def evaluations(self, n: int) -> int | None:
-        return self.sampler.evaluations(n)
-
-    def plan(self, schedule: Schedule, times: Sequence[float]) -> Sequence[Any]:
-        return self.sampler.plan(schedule, times)
-
     def step(self, walk: Walk, x_t: Tensor, k: int) -> Tensor:
         denoiser, followed = walk.denoiser, Followed(walk.denoiser)
         walk.denoiser = followed
-        x_s = self.sampler.step(walk, x_t, k)
+        x_s = super().step(walk, x_t, k)
         walk.denoiser = denoiser
         return x_s.sub(followed.vjp(self._slope(followed.x0)), alpha=self.scale)
 

@@ -13,8 +13,22 @@ from unnoise.sampler.churn import Churned, Ends, straight, tangent
 from unnoise.schedule import Schedule
 
 
+class HalfWay(Churned):
+    """A step with a second evaluation half way in lam to where its deterministic part stops."""
+
+    eta: float
+
+    order = 2
+
+    def evaluations(self, n: int) -> int:
+        return 2 * n - 1
+
+    def middles(self, schedule: Schedule, start: Path, end: Path) -> list[float]:
+        return _half_way(schedule, start, _down(start, end, self.eta))
+
+
 @dataclass(frozen=True)
-class DPM2(Churned):
+class DPM2(HalfWay):
     """DPM-Solver-2, also known as DPM2 and KDPM2: half a step in lam, then the whole with the eps found there.
 
         x_u / alpha_u = x_t / alpha_t + (r_u - r_t) eps_t;   r = sigma / alpha, r_u = sqrt(r_t r_s)
@@ -32,14 +46,6 @@ class DPM2(Churned):
 
     eta: float = 0.0
 
-    order = 2
-
-    def evaluations(self, n: int) -> int:
-        return 2 * n - 1
-
-    def middles(self, schedule: Schedule, start: Path, end: Path) -> list[float]:
-        return _half_way(schedule, start, _down(start, end, self.eta))
-
     def moves(self, start: Ends, middle: Ends, end: Ends) -> Sequence[tuple[float, ...]]:
         if end.sigma == 0:
             return [straight(start, end)]
@@ -53,7 +59,7 @@ class DPM2(Churned):
 
 
 @dataclass(frozen=True)
-class DPMpp2S(Churned):
+class DPMpp2S(HalfWay):
     """DPM-Solver++(2S): half a step in lam, then the whole with the x0 found there.
 
         x_u = (sigma_u / sigma_t) x_t + alpha_u (1 - exp(-h / 2)) x0;   x_s = (sigma_s / sigma_t) x_t + alpha_s (1 - exp(-h)) x0_u
@@ -67,14 +73,6 @@ class DPMpp2S(Churned):
     """
 
     eta: float = 0.0
-
-    order = 2
-
-    def evaluations(self, n: int) -> int:
-        return 2 * n - 1
-
-    def middles(self, schedule: Schedule, start: Path, end: Path) -> list[float]:
-        return _half_way(schedule, start, _down(start, end, self.eta))
 
     def moves(self, start: Ends, middle: Ends, end: Ends) -> Sequence[tuple[float, ...]]:
         if end.sigma == 0:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch import Tensor
 
+from unnoise.sampler.around import Around
 from unnoise.sampler.base import Sampler, Walk, path
 from unnoise.sampler.ddim import DDIM
-from unnoise.schedule import Schedule
 
 
 @dataclass(frozen=True, eq=False)
-class SDEdit(Sampler):
+class SDEdit(Around):
     """Any sampler, begun at a picture that is noised to the first of the walk's times.
 
         x_t = alpha_t picture + sigma_t noise
@@ -33,22 +31,7 @@ class SDEdit(Sampler):
     picture: Tensor
     sampler: Sampler = field(default_factory=lambda: DDIM(eta=1.0))
 
-    order = 0
-
-    @property
-    def stochastic(self) -> bool:
-        return self.sampler.stochastic
-
-    def evaluations(self, n: int) -> int | None:
-        return self.sampler.evaluations(n)
-
-    def plan(self, schedule: Schedule, times: Sequence[float]) -> Sequence[Any]:
-        return self.sampler.plan(schedule, times)
-
     def start(self, walk: Walk, x: Tensor) -> Tensor:
         _, (alpha,), (sigma,), _ = path(walk.denoiser.schedule, walk.times[:1])
         noise = x / (alpha**2 + sigma**2) ** 0.5  # the walk's own draw, so that a seed means one noise
         return alpha * self.picture.to(x) + sigma * noise
-
-    def step(self, walk: Walk, x_t: Tensor, k: int) -> Tensor:
-        return self.sampler.step(walk, x_t, k)
