@@ -209,7 +209,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"level": {"log_snr": {}}}, "level 'log_snr': diffusers tells a network the entry of its table"),
     ({"guidance": {"Clip": {"low": -2.0, "high": 2.0}}}, "can clip at 1 alone"),
     ({"guidance": {"CFG": {"scale": 2.0}}}, "a pipeline of diffusers clips at most"),
-    ({"network": {"UNet": {**NET, "groups": 0, "width": 32}}}, "several groups"),
+    (
+        {"network": {"UNet": {**NET, "groups": 0, "width": 32}}},
+        r"groups of this network's layers are 8, 16, .* --set network.UNet.groups=NUMBER",
+    ),
     ({"network": {"UNet": {**NET, "variance": True}}}, "of a network that learned a variance diffusers runs Ancestral"),
     ({"network": {"UNet": {**NET, "multipliers": [2, 2]}}}, "the first of the multipliers is 1"),
     ({"network": {"MLP": {}}}, "network MLP has no counterpart in diffusers"),

@@ -89,8 +89,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def unnoise(hub: Any, *arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
-    told = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1"}
+def unnoise(hub: Any, *arguments: str, home: Path, **told: str) -> subprocess.CompletedProcess[str]:
+    told = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1"} | told
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))} | told
     return subprocess.run([sys.executable, "-m", "unnoise", *arguments], capture_output=True, text=True, env=environment)
 
@@ -133,3 +133,17 @@ def test_refusals_are_one_line(hub: Any, run: Path, tmp_path: Path) -> None:
         done = unnoise(hub, "push", str(run), name, *options, home=tmp_path)
         assert done.returncode == 2 and line in done.stderr and done.stderr.count("\n") == 1, done.stderr
     assert not hub.files
+
+
+@pytest.mark.parametrize(
+    ("told", "line"),
+    [
+        ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "the hub cannot be reached"),
+        ({"HF_ENDPOINT": "http://no-such-hub.invalid"}, "is there a network?"),
+        ({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set"),
+    ],
+)
+def test_without_a_hub_one_line_says_so(hub: Any, run: Path, tmp_path: Path, told: dict[str, str], line: str) -> None:
+    (tmp_path / "token").write_text("hf_abc")
+    done = unnoise(hub, "push", str(run), "me/digits", "--token-file", str(tmp_path / "token"), home=tmp_path, **told)
+    assert done.returncode == 2 and line in done.stderr and done.stderr.count("\n") == 1, done.stderr

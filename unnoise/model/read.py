@@ -41,6 +41,8 @@ def load(
     if engine == "onnx" and exported(folder):
         return _of_export(folder, device, overrides)
     if missing := [name for name in FILES if not (folder / name).is_file()]:
+        if exported(folder):
+            raise ValueError(f'{run} holds its network for ONNX Runtime alone: --engine onnx, or load(..., engine="onnx")')
         what = "has no weights yet" if missing == [FILES[2]] else f"is no run folder (no {missing[0]})"
         raise ValueError(f"{run} {what}; expected the folder that `unnoise train` wrote")
     with readable(folder / FILES[0]):

@@ -151,18 +151,16 @@ def _made(model: Any, row: Mapping[str, Any]) -> str:
     facts, recipe, defaults = model.domain.facts(), model.recipe, model.defaults
     rows = {
         "data": f"{_named(recipe, 'domain')}, {' x '.join(map(str, facts['shape']))}",
-        "items": json.dumps(facts.get("splits", {})),
+        "items": ", ".join(f"{count:,} {split}" for split, count in facts.get("splits", {}).items()),
         "digest of the data": str(facts.get("digest", ""))[:16],
         "schedule, prediction": f"{_named(recipe, 'schedule')}, {_named(recipe, 'prediction')}",
         "sampled by": f"{model.sampler}, {model.times}, {defaults.steps} steps",
         "steps of training": row.get("step"),
-        "loss": row.get("loss"),
-        "held-out loss by band of t": json.dumps({k: round(v, 4) for k, v in row["held_out"].items()})
-        if "held_out" in row
-        else None,
+        "loss": f"{row['loss']:.4g}" if "loss" in row else None,
+        "held-out loss by band of t": ", ".join(f"{band}: {loss:.4g}" for band, loss in row.get("held_out", {}).items()),
         "training, minutes": round(row["time"]["seconds"] / 60, 1) if "time" in row else None,
     }
-    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items() if value not in (None, "", "{}"))
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items() if value not in (None, ""))
     recipe_text = model.recipe.resolved().members("network")
     return f"## How it was made\n\n| | |\n|---|---|\n{table}\n\nThe network: `{json.dumps(recipe_text, default=str)}`."
 

@@ -66,7 +66,7 @@ def _folder(run: Path, name: str, license: str | None, datasets: Sequence[str]) 
 
 def _upload(folder: Path, name: str, private: bool, token: str | None) -> str:
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
     api = HfApi(token=token)
     try:
@@ -83,8 +83,12 @@ def _upload(folder: Path, name: str, private: bool, token: str | None) -> str:
                 f"the hub refuses {name} to this token ({code}): give one that may write there, --token-file FILE"
             ) from error
         raise ValueError(f"the hub answered {code} to {name}: {' '.join(str(error).split())[:200]}") from error
-    except OSError as error:  # of the network
-        raise ValueError(f"the hub cannot be reached: {' '.join(str(error).split())[:200]}") from error
+    except OfflineModeIsEnabled as error:
+        raise ValueError("HF_HUB_OFFLINE is set, and nothing can be pushed without the hub: unset it") from error
+    except Exception as error:  # of the network: which class it is depends on the library that the hub's speaks HTTP by
+        if not isinstance(error, OSError) and not type(error).__module__.startswith(("httpx", "requests")):
+            raise
+        raise ValueError(f"the hub cannot be reached ({' '.join(str(error).split())[:200]}); is there a network?") from error
     return str(address)
 
 

@@ -73,10 +73,9 @@ def _resample(network: UNet | Classifier) -> str:
 def _one(option: str, values: Iterable[T]) -> T:
     first, *others = set(values)
     if others:
-        several = sorted([first, *others])  # type: ignore[type-var]
-        raise ValueError(
-            f"the layers of this network have several {option}, {several}, and the export allows one: set it to train"
-        )
+        several = ", ".join(map(str, sorted([first, *others])))  # type: ignore[type-var]
+        mend = f"train with --set network.UNet.{option}=NUMBER to export"
+        raise ValueError(f"{option} of this network's layers are {several}, where others know one number for all: {mend}")
     return first
 
 

@@ -17,8 +17,10 @@ def export(
     form: Annotated[str, typer.Option("--format", help="unnoise, diffusers, onnx or torch-export")] = "unnoise",
     cond: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="diffusers: fix a condition for good; repeatable")] = [],  # noqa: B006
     set_: Set = [],  # noqa: B006
-    license: Annotated[str | None, typer.Option(help="of the weights, for the model card: apache-2.0, ...")] = None,
-    dataset: Annotated[list[str], typer.Option(help="of the model card, as the hub names it; repeatable")] = [],  # noqa: B006
+    license: Annotated[
+        str | None, typer.Option(metavar="NAME", help="of the weights, for the model card: apache-2.0, ...")
+    ] = None,
+    dataset: Annotated[list[str], typer.Option(metavar="NAME", help="of the model card, as the hub names it; repeatable")] = [],  # noqa: B006
 ) -> None:
     """Write a model for others: weights, model card, and a certificate that the answers are the same."""
     from unnoise.task.export import export as task

@@ -16,8 +16,10 @@ def push(
     name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="on the Hugging Face hub")],
     private: Annotated[bool, typer.Option("--private", help="a new repository is for nobody else")] = False,
     token_file: Annotated[Path | None, typer.Option(help="a file that holds the token; else that of `hf auth login`")] = None,
-    license: Annotated[str | None, typer.Option(help="of the weights, for the model card: apache-2.0, ...")] = None,
-    dataset: Annotated[list[str], typer.Option(help="of the model card, as the hub names it; repeatable")] = [],  # noqa: B006
+    license: Annotated[
+        str | None, typer.Option(metavar="NAME", help="of the weights, for the model card: apache-2.0, ...")
+    ] = None,
+    dataset: Annotated[list[str], typer.Option(metavar="NAME", help="of the model card, as the hub names it; repeatable")] = [],  # noqa: B006
 ) -> None:
     """Upload a run or an exported folder to the hub: weights, recipe, model card, certificate; never the training's state."""
     from unnoise.task.push import push as task
