@@ -69,6 +69,11 @@ class Run:
     def averaged(self) -> nn.Module:
         return self.learner.average.module
 
+    @property
+    def snapshot_bytes(self) -> int:
+        """What all snapshots of the averages of several lengths will take on disk, in half precision."""
+        return self.trainer.ema_snapshots * sum(nbytes(one.weights) for one in self.learner.powers) // 2
+
     def begin(
         self, init: Path | str | None, options: Mapping[str, Any], safe: Collection[str], say: Callable[[str], object]
     ) -> int:
@@ -76,7 +81,8 @@ class Run:
         disk.sweep(self.folder)
         disk.sweep(self.folder / "state")
         weights = self.learner.tensors()
-        disk.demand_room(self.folder, 4 * nbytes(weights))  # two checkpoints, each with as much again in moments
+        # Two checkpoints, each with as much again in moments.
+        disk.demand_room(self.folder, 4 * nbytes(weights) + self.snapshot_bytes)
         self.facts = {"options": options, "machine": self._machine()}
         notes: list[str] = []
         if found := checkpoint.latest(self.folder, notes.append):
