@@ -133,8 +133,9 @@ def naive(folder: Path, cuts: int, seed: int = 0) -> list[bool]:
     import os
 
     root, draw, found = folder / "naive", random.Random(seed), []
-    with recorded(root.parent) as disk:
-        root.mkdir()
+    folder.mkdir(parents=True, exist_ok=True)
+    with recorded(folder) as disk:
+        root.mkdir(parents=True)
         for step in range(8):
             with open(root / "state.safetensors", "wb") as file:
                 content = to_bytes({"w": torch.full((200,), float(step))})

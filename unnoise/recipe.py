@@ -206,20 +206,46 @@ class Recipe:
                 raise RecipeError(f"[{section}.{name}]: {lacking.name!r} must be given; {where}")
         try:
             return member(**asked, **arguments)
-        except (ValueError, TypeError) as error:
-            raise RecipeError(f"[{section}.{name}]: {error}") from error
+        except Exception as error:  # of a number that nobody thought of, whatever it leads to
+            raise RecipeError(f"[{section}.{name}]: {_blamed(member, asked, arguments, error)}") from error
 
     def _value(self, section: str, member: Callable[..., Any], key: str, value: Any, build: bool = True) -> Any:
         """A key's value; where the parameter is an object and the value names one, that object."""
-        parameter = parameters(member).get(key)
-        if parameter is None or not isinstance(value, str | dict) or not _is_object(parameter.annotation):
+        parameter, place = parameters(member).get(key), f"[{section}.{getattr(member, '__name__', '')}]: {key}"
+        if _holds_nan(value):
+            raise RecipeError(f"{place} = {value}: expected a number")
+        if parameter is None or not _is_object(parameter.annotation):
+            return value
+        if isinstance(value, int | float | list) or value == {}:
+            raise RecipeError(f"{place} = {value!r}: expected a name, or a table of one with its keys")
+        if not isinstance(value, str | dict):
             return value
         name, keys = (value, {}) if isinstance(value, str) else next(iter(value.items()))
+        if not isinstance(keys, dict):
+            raise RecipeError(f"{place} = {value!r}: expected a name, or a table of one with its keys")
         if not build:
             if faults := self._faults(section, name, keys):
-                raise RecipeError("; ".join(faults))
+                raise RecipeError("; ".join(f"{place} = {name!r}: {fault}" for fault in faults))
             return value
         return self._construct(section, name, keys, {})
+
+
+def _blamed(member: Callable[..., Any], given: Mapping[str, Any], arguments: Table, error: Exception) -> str:
+    """What a constructor said, with the key that it is about: the one without which it would have been content."""
+    said = (str(error).splitlines() or [type(error).__name__])[0]
+    for key, value in arguments.items():
+        if key in said:
+            return said
+        try:
+            member(**given, **{other: argument for other, argument in arguments.items() if other != key})
+        except Exception:
+            continue
+        return f"{key} = {value!r}: {said}"
+    return said
+
+
+def _holds_nan(value: Any) -> bool:
+    return any(map(_holds_nan, value)) if isinstance(value, list) else isinstance(value, float) and value != value
 
 
 def names() -> dict[str, str]:

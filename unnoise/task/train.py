@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unnoise.condition import drop
+from unnoise.condition import complete, drop
 from unnoise.model import Model
 from unnoise.recipe import Recipe, RecipeError
 from unnoise.task import machine, recognition
@@ -136,10 +136,32 @@ def assemble(recipe: Recipe, device: str, say: Callable[[str], object]) -> Setti
 
 
 def build(recipe: Recipe, seed: int) -> Model:
-    """A model with fresh weights, keyed by the seed; torch's own generator is left as it was."""
+    """A model with fresh weights, keyed by the seed; torch's own generator is left as it was.
+
+    Raises:
+        RecipeError: If its network cannot be made, or cannot take a sample of the data.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Model(recipe)
+        model = Model(recipe)
+        _tried(model)
+    return model
+
+
+@torch.no_grad()
+def _tried(model: Model) -> None:
+    """Has the network answer once, so that options which do not fit its data are refused before anything begins."""
+    network: Any = model.denoiser.network.eval()
+    shape = model.codec.shape(model.domain.shape)
+    try:
+        told = () if model.recipe.classifies else (complete(model.denoiser.conds, {}, 1, torch.device("cpu")),)
+        network(torch.zeros(1, *shape), torch.zeros(1), *told)
+    except Exception as error:
+        ((name, keys),) = model.recipe.members("network").items()
+        given = ", ".join(f"{key} = {value!r}" for key, value in keys.items())
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RecipeError(f"[network.{name}] cannot take samples of shape {tuple(shape)} with {given}: {said}") from error
+    network.train()
 
 
 def build_objective(recipe: Recipe, model: Model, seed: int) -> Any:
