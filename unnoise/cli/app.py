@@ -9,16 +9,24 @@ from typing import Annotated, Any
 import typer
 
 __all__ = [
+    "Cond",
+    "Delay",
     "Device",
+    "Format",
+    "Frames",
+    "Loop",
     "Precision",
     "Run",
+    "SamplerName",
+    "Scale",
     "Seed",
     "Set",
+    "Steps",
     "Threads",
     "app",
     "budgets",
+    "changes",
     "conditions",
-    "fractions",
     "integers",
     "show",
 ]
@@ -38,10 +46,20 @@ Precision = Annotated[str, typer.Option(help="fp32 or bf16")]
 Set = Annotated[list[str], typer.Option("--set", metavar="SECTION.NAME.KEY=VALUE", help="change the recipe; repeatable")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="the folder that `unnoise train` wrote")]
 Seed = Annotated[int, typer.Option(help="of everything random")]
+Cond = Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="a condition; repeatable")]
+Steps = Annotated[int | None, typer.Option(help="times in the walk; the run's if not given")]
+SamplerName = Annotated[str | None, typer.Option(help="DDIM, DPMpp2M, Heun, ...; options by --set sampler.NAME.KEY=VALUE")]
+Scale = Annotated[float | None, typer.Option(help="of guidance, classifier-free if no other; 1 is none")]
 Frames = Annotated[int, typer.Option(help="of the film")]
 Loop = Annotated[bool, typer.Option("--loop", help="and back to where it began")]
 Format = Annotated[str, typer.Option("--format", help="of the film: gif, webp, apng or mp4")]
 Delay = Annotated[int, typer.Option(help="of each frame, in milliseconds")]
+
+
+def changes(set_: list[str], steps: int | None = None, sampler: str | None = None) -> list[str]:
+    """The recipe's changes of a command: a sampler, what --set says, and the number of steps."""
+    named, counted = [f"sampler={sampler}"] if sampler else [], [] if steps is None else [f"model.Defaults.steps={steps}"]
+    return [*named, *set_, *counted]
 
 
 def conditions(pairs: list[str], option: str = "--cond") -> dict[str, Any] | None:

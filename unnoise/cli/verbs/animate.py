@@ -7,7 +7,23 @@ from typing import Annotated
 
 import typer
 
-from unnoise.cli.app import Delay, Device, Format, Frames, Loop, Precision, Run, Set, Threads, app, conditions
+from unnoise.cli.app import (
+    Cond,
+    Delay,
+    Device,
+    Format,
+    Frames,
+    Loop,
+    Precision,
+    Run,
+    Scale,
+    Set,
+    Steps,
+    Threads,
+    app,
+    changes,
+    conditions,
+)
 
 
 @app.command()
@@ -26,9 +42,9 @@ def animate(
     loop: Loop = False,
     format_: Format = "gif",
     delay: Delay = 80,
-    cond: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="a condition of all frames; repeatable")] = [],  # noqa: B006
-    scale: Annotated[float | None, typer.Option(help="of guidance, classifier-free if no other; 1 is none")] = None,
-    steps: Annotated[int | None, typer.Option(help="times in the walk")] = None,
+    cond: Cond = [],  # noqa: B006
+    scale: Scale = None,
+    steps: Steps = None,
     out: Annotated[Path | None, typer.Option(help="where the files go; RUN/animated if not given")] = None,
     set_: Set = [],  # noqa: B006
     device: Device = "auto",
@@ -40,13 +56,13 @@ def animate(
     from unnoise.task.sample import Order, scaled
     from unnoise.task.sample import seeds as listed
 
-    changes = [*set_, *([f"model.Defaults.steps={steps}"] if steps is not None else [])]
-    changes += [f"guidance.{scaled(run, changes)}.scale={scale}"] * (scale is not None)
+    changed = changes(set_, steps)
+    changed += [f"guidance.{scaled(run, changed)}.scale={scale}"] * (scale is not None)
     values = {
         name: value if isinstance(value, list) else [value] for name, value in (conditions(through, "--through") or {}).items()
     }
     wish = task.Animation(frames, values, zoom, strength, walk, loop, task.Film(format_, delay))
-    order = Order(listed(seeds), conditions(cond), changes, device, precision, threads)
+    order = Order(listed(seeds), conditions(cond), changed, device, precision, threads)
     made = task.animate(run, wish, order, out or run / "animated")
     pace = "" if made.unevenness is None else f"; its largest step {made.unevenness:.2f} of the mean"
     print(f"{made.path}: {made.frames} frames{pace}")

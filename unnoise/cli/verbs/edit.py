@@ -8,7 +8,23 @@ from typing import Annotated, Any
 
 import typer
 
-from unnoise.cli.app import Delay, Device, Format, Frames, Loop, Precision, Run, Seed, Set, Threads, app, conditions, integers
+from unnoise.cli.app import (
+    Cond,
+    Delay,
+    Device,
+    Format,
+    Frames,
+    Loop,
+    Precision,
+    Run,
+    Seed,
+    Set,
+    Threads,
+    app,
+    changes,
+    conditions,
+    integers,
+)
 
 
 @app.command()
@@ -31,7 +47,7 @@ def edit(
     method: Annotated[str, typer.Option(metavar="NAME[:KEY=VALUE,...]", help="PiGDM, MMPS, DDRM, RePaint, ...")] = "",
     steps: Annotated[int | None, typer.Option(help="times in the walk; 50 if not given")] = None,
     noise: Annotated[float | None, typer.Option(help="of the input: its std in levels of 255; estimated if not given")] = None,
-    cond: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="a condition; repeatable")] = [],  # noqa: B006
+    cond: Cond = [],  # noqa: B006
     reference: Annotated[Path | None, typer.Option(help="what should come out: a picture, or a folder of them")] = None,
     lpips: Annotated[str | None, typer.Option(metavar="FILE[,FILE]", help="weights of LPIPS, to measure it too")] = None,
     out: Annotated[Path | None, typer.Option(help="where the files go; RUN/edited if not given")] = None,
@@ -57,8 +73,8 @@ def edit(
         raise ValueError(f"one task is expected of {', '.join('--' + name for name in wanted)}, given {len(given)}")
     if n < 1 or (noise is not None and not noise >= 0):
         raise ValueError(f"-n {n} --noise {noise}: expected at least one result, and a noise of at least 0")
-    changes = [*set_, *([f"model.Defaults.steps={steps}"] if steps is not None else [])]
-    order = Order([seed], conditions(cond), changes, device, precision, threads)
+    changed = changes(set_, steps)
+    order = Order([seed], conditions(cond), changed, device, precision, threads)
     folder = out or run / "edited"
     if interpolate:
         film = travel(run, files, Travel(frames, loop, Film(format_, delay)), order, folder)

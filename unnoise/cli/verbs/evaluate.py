@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from unnoise.cli.app import Device, Precision, Seed, Set, Threads, app, conditions
+from unnoise.cli.app import Cond, Device, Precision, SamplerName, Scale, Seed, Set, Steps, Threads, app, changes, conditions
 
 
 @app.command()
@@ -20,10 +20,10 @@ def evaluate(
     n: Annotated[int, typer.Option("-n", help="samples; of a folder or array at most")] = 1000,
     features: Annotated[str | None, typer.Option(help="raw, pooled16, classifier, ..., or a file")] = None,
     metrics: Annotated[str | None, typer.Option(metavar="A,B", help="only these numbers; likelihood is taken if named")] = None,
-    steps: Annotated[int | None, typer.Option(help="times in the walk")] = None,
-    sampler: Annotated[str | None, typer.Option(help="DDIM, DPMpp2M, Heun, ...; options by --set sampler.NAME.KEY=VALUE")] = None,
-    cond: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="a condition; repeatable")] = [],  # noqa: B006
-    scale: Annotated[float | None, typer.Option(help="of classifier-free guidance; 1 is none")] = None,
+    steps: Steps = None,
+    sampler: SamplerName = None,
+    cond: Cond = [],  # noqa: B006
+    scale: Scale = None,
     json: Annotated[Path | None, typer.Option(help="write everything here")] = None,
     set_: Set = [],  # noqa: B006
     device: Device = "auto",
@@ -38,13 +38,13 @@ def evaluate(
     from unnoise.task.evaluate import Wish
     from unnoise.task.evaluate import evaluate as task
     from unnoise.task.evaluate.table import table
+    from unnoise.task.sample import scaled
 
     machine.threads(threads)
-    changes = [f"sampler={sampler}"] * bool(sampler) + [*set_]
-    changes += [f"model.Defaults.steps={steps}"] * (steps is not None)
-    changes += [f"guidance.CFG.scale={scale}"] * (scale is not None)
+    changed = changes(set_, steps, sampler)
+    changed += [f"guidance.{scaled(source, changed)}.scale={scale}"] * (scale is not None)
     asked = metrics.split(",") if metrics else None
-    wish = Wish(n, data, features, asked, conditions(cond), changes, seed, device, precision)
+    wish = Wish(n, data, features, asked, conditions(cond), changed, seed, device, precision)
     found = task(source, wish, lambda line: print(line, file=sys.stderr))
     if ranks.rank():
         return

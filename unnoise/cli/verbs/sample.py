@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from unnoise.cli.app import Device, Precision, Run, Seed, Set, Threads, app, conditions
+from unnoise.cli.app import Cond, Device, Precision, Run, SamplerName, Scale, Seed, Set, Steps, Threads, app, changes, conditions
 
 
 @app.command()
@@ -15,10 +15,10 @@ def sample(
     run: Run,
     n: Annotated[int | None, typer.Option("-n", help="how many: seeds SEED, SEED + 1, ...")] = None,
     seeds: Annotated[str | None, typer.Option(help="the seeds themselves: 0-63 or 3,5,9")] = None,
-    steps: Annotated[int | None, typer.Option(help="times in the walk")] = None,
-    sampler: Annotated[str | None, typer.Option(help="DDIM, DPMpp2M, Heun, ...; options by --set sampler.NAME.KEY=VALUE")] = None,
-    cond: Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="a condition; repeatable")] = [],  # noqa: B006
-    scale: Annotated[float | None, typer.Option(help="of guidance, classifier-free if no other; 1 is none")] = None,
+    steps: Steps = None,
+    sampler: SamplerName = None,
+    cond: Cond = [],  # noqa: B006
+    scale: Scale = None,
     classifier: Annotated[Path | None, typer.Option(help="a run of a noise-aware classifier that guides")] = None,
     out: Annotated[Path | None, typer.Option(help="where the files go; RUN/samples if not given")] = None,
     set_: Set = [],  # noqa: B006
@@ -38,11 +38,10 @@ def sample(
     if classifier is not None and scale is None:
         raise ValueError("--classifier needs --scale: 1 is the class as the model knows it, 2 or more is surer of it")
     listed = task.seeds(seeds) if seeds else list(range(seed, seed + (n or 16)))
-    changes = [f"sampler={sampler}"] * bool(sampler) + [*set_]
-    changes += [f"model.Defaults.steps={steps}"] * (steps is not None)
-    changes += [f"guidance.Classifier.run={str(classifier)!r}"] * (classifier is not None)
-    changes += [f"guidance.{task.scaled(run, changes)}.scale={scale}"] * (scale is not None)
-    order = task.Order(listed, conditions(cond), changes, device, precision, threads, engine)
+    changed = changes(set_, steps, sampler)
+    changed += [f"guidance.Classifier.run={str(classifier)!r}"] * (classifier is not None)
+    changed += [f"guidance.{task.scaled(run, changed)}.scale={scale}"] * (scale is not None)
+    order = task.Order(listed, conditions(cond), changed, device, precision, threads, engine)
     folder = out or (run if run.is_dir() else run.parent) / "samples"
     make = cascade.sample if cascade.is_cascade(run) else task.sample
     with bar("sampling", "steps") as progress:
