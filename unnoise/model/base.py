@@ -183,8 +183,7 @@ class Model:
         guidance = self.guidance if guidance is None else guidance
         denoiser = self.guided(guidance, scale)
         known = denoiser.conds
-        values = self.draw(seeds, known) if cond is None else self.conditions(cond, len(seeds), known)
-        values = self.with_shown(values, seeds)
+        values = self.draw(seeds, known) if cond is None else self.with_shown(self.conditions(cond, len(seeds), known), seeds)
         sampler, times = sampler or self.sampler, times or self.times
         fitted = times if isinstance(sampler, Fitted) else times.unfitted  # the walks fitted with one sampler are no other's
         if any(getattr(rule, "ancestral", False) for rule in guidance) and not isinstance(sampler, Ancestral):
@@ -252,9 +251,13 @@ class Model:
         return self.lenders[run]
 
     def draw(self, seeds: Sequence[int], known: Conditions | None = None) -> dict[str, Tensor]:
-        """Conditions as the training data have them, each row a function of its seed; `known` as for `conditions`."""
+        """Conditions as the training data have them, each row a function of its seed; `known` as for `conditions`.
+
+        Raises:
+            ValueError: If the model is shown pictures, and the data are not there.
+        """
         drawn, known = self.domain.draw(Rng(seeds)), self.conds if known is None else known
-        return {name: value for name, value in drawn.items() if name in known}
+        return self.with_shown({name: value for name, value in drawn.items() if name in known}, seeds)
 
     def learnt(self, batch: Mapping[str, Tensor], rng: Rng) -> dict[str, Tensor]:
         """A batch of the data as objectives take it: x encoded, with what the network is shown of it, keyed by `rng`."""

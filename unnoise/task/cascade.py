@@ -112,8 +112,8 @@ def _values(
         return models[0].conditions(cond, len(seeds), known)
     drawn: dict[str, Tensor] = {}
     for model in models:
-        drawn = {**model.draw(seeds, known), **drawn}
-    return drawn
+        drawn = {**model.domain.draw(Rng(list(seeds))), **drawn}
+    return {name: value for name, value in drawn.items() if name in known}
 
 
 def _taken(model: Model, values: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -98,6 +98,8 @@ def measure(model: Model, data: str = "val", wish: Wish | None = None) -> dict[s
         raise ValueError("a likelihood is one of data, and this model makes latents of a codec")
     if isinstance(model.times, One):
         raise ValueError("a likelihood needs a walk through all noise levels, and this model answers at t = 1 alone")
+    if model.shown:
+        raise ValueError("this model makes pictures of others that it is shown; a likelihood is of models that are not")
     dataset, names = find(model, data)
     levels = wish.levels or LEVELS.get(str(model.domain.facts().get("depth")))
     if levels is None:

@@ -66,7 +66,7 @@ def sample(run: Path, order: Order, out: Path, progress: Callable[[int, int], ob
     x = _shared(model, seeds, cond, progress)
     if x is None:
         return []
-    recipes = [describe(model, seed, {name: value[i] for name, value in cond.items()}, threads) for i, seed in enumerate(seeds)]
+    recipes = descriptions(model, seeds, cond, describe(model, 0, {}, threads))
     texts = [{KEY: json.dumps(recipe)} for recipe in recipes]
     paths = model.domain.save(x, out, [str(seed) for seed in seeds], texts)
     return [*paths, grid(model, x, seeds, recipes, out / "grid.png")]
@@ -98,7 +98,11 @@ def prepared(run: Path, order: Order) -> tuple[Model, int]:
 
 
 def describe(model: Model, seed: int, cond: Mapping[str, Tensor], threads: int) -> dict[str, Any]:
-    """All that makes one sample what it is, and nothing else: no date, no path, none of the samples beside it."""
+    """All that makes one sample what it is, and nothing else: no date, no path, none of the samples beside it.
+
+    What a conditional model was shown is a held-out picture that the seed draws again.
+    """
+    told = {name: value for name, value in cond.items() if not (model.shown and name in model.shown.conds)}
     sections = {section: dict(model.recipe.resolved().members(section)) for section in SECTIONS}
     for name, keys in sections["guidance"].items():  # another run is known by its weights, wherever it lies
         sections["guidance"][name] = keys | ({"run": model.lender(keys["run"]).digest} if keys.get("run") else {})
@@ -107,7 +111,7 @@ def describe(model: Model, seed: int, cond: Mapping[str, Tensor], threads: int) 
         "torch": torch.__version__,
         "weights": model.digest,
         "seed": seed,
-        "cond": {name: plain(model.conds[name], value) for name, value in cond.items()},
+        "cond": {name: plain(model.conds[name], value) for name, value in told.items()},
         **sections,
         "steps": model.defaults.steps,
         "execution_batch": model.defaults.batch,
@@ -116,6 +120,16 @@ def describe(model: Model, seed: int, cond: Mapping[str, Tensor], threads: int) 
         "precision": model.precision,
         **getattr(model.denoiser.network, "facts", {}),  # of another engine than torch's
     }
+
+
+def descriptions(
+    model: Model, seeds: Sequence[int], cond: Mapping[str, Tensor], alike: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The same for each of several samples, of what is said of one of them."""
+    return [
+        {**alike, "seed": seed, "cond": {name: plain(model, name, value[i]) for name, value in cond.items()}}
+        for i, seed in enumerate(seeds)
+    ]
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -177,7 +191,7 @@ def reproduce(file: Path, run: Path | None = None, out: Path | None = None) -> t
     x = model.sample(seeds=order.seeds, cond=cond)
     out = out or file.parent / "again"
     if "seeds" in recipe:
-        recipes = [describe(model, s, {n: v[i] for n, v in cond.items()}, threads) for i, s in enumerate(order.seeds)]
+        recipes = descriptions(model, order.seeds, cond, describe(model, 0, {}, threads))
         out.mkdir(parents=True, exist_ok=True)
         made = grid(model, x, order.seeds, recipes, out / file.name)
     else:
