@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -146,16 +149,51 @@ def test_options_that_cannot_be(bad: dict) -> None:
         Images("anywhere", **bad)
 
 
-def test_mutated_files_are_read_or_listed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("n", [150, pytest.param(1000, marks=pytest.mark.slow)])
+def test_mutated_files_are_read_or_listed(tmp_path: Path, n: int) -> None:
     random, seeds = np.random.default_rng(3), [make() for make, _ in MODES.values()]
-    for i in range(400):
+    for i in range(n):
         content = bytearray(seeds[i % len(seeds)])
         for place in random.integers(0, len(content), 1 + i % 5):
             content[place] = random.integers(256)
         (tmp_path / f"{i}.png").write_bytes(bytes(content[: len(content) - (i % 7 == 0) * 20]))
     report = scan(tmp_path)
-    assert report.pictures + len(report.broken) == 400
+    assert report.pictures + len(report.broken) == n
     assert all("\n" not in reason for reason in report.broken.values())
+    assert str(report).count("  broken: ") == len(report.broken) and json.dumps(report.json())
+
+
+def odd(folder: Path) -> set[str]:
+    """More than 150 files: every kind as it should be, under a wrong suffix, and cut short; and what is no picture at all."""
+    folder.mkdir()
+    for k, (mode, (make, _)) in enumerate(MODES.items()):
+        (folder / f"whole {k}.{mode.split(' ')[0]}").write_bytes(make())
+        (folder / f"misnamed {k}.jpg").write_bytes(make())
+        (folder / f"loud {k}.PNG").write_bytes(make())
+        (folder / f"cut {k}.png").write_bytes(make()[: len(make()) * 6 // 10])
+    texts = {"empty": b"", "text": b"hello", "html": b"<html></html>", "nul": bytes(5000), "zip": b"PK\x03\x04" + bytes(99)}
+    texts |= {"riff": b"RIFF\x10\0\0\0WEBP", "gif": b"GIF89a", "bmp": b"BM" + bytes(30), "tiff": b"II*\0" + b"\xff" * 60}
+    texts |= {"jpeg": b"\xff\xd8\xff\xe0" + bytes(40), "npy": b"\x93NUMPY\x01\0v\0{}", "png": b"\x89PNG\r\n\x1a\n" + bytes(60)}
+    for name, content in texts.items():
+        (folder / f"no {name}.png").write_bytes(content)
+    os.mkfifo(folder / "no fifo.png")
+    (folder / "no link.png").symlink_to("nowhere")
+    return {path.name for path in folder.iterdir() if path.name.startswith(("cut", "no ")) and "two" not in path.name}
+
+
+def test_odd_files_are_loaded_or_listed_in_one_line_each(tmp_path: Path) -> None:
+    broken = odd(tmp_path / "odd")
+    names = {path.name for path in (tmp_path / "odd").iterdir()}
+    assert len(names) > 180
+    command = [sys.executable, "-m", "unnoise", "check", str(tmp_path / "odd"), "--no-forecast"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 2 and "Traceback" not in done.stdout + done.stderr and done.stderr.count("\n") == 1
+    told = [line.removeprefix("  broken: ") for line in done.stdout.splitlines() if line.startswith("  broken: ")]
+    listed = [line.split(": ")[0] for line in told]
+    frames = {f"cut {k}.png" for k, mode in enumerate(MODES) if "two" in mode}  # of which the first picture may be whole
+    other = {k for k, mode in enumerate(MODES) if "5" in mode or "4 channels" in mode}  # cannot stand among grey and colour
+    deep = {name for k in other for name in names if f" {k}." in name}
+    assert len(listed) == len(set(listed)) and broken - frames <= set(listed) <= broken | deep
 
 
 def test_a_missing_extra_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

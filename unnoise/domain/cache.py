@@ -92,7 +92,7 @@ def pack(root: str, wish: Wish, limit: float, found: Survey | None = None) -> Pa
         kept = _load(folder)
         if kept is None:
             raise OSError(f"{folder}: the cache was changed while it was written; try again")
-        for name, reason in kept.meta["broken"].items():
+        for name, reason in kept.meta["broken"].items() if found is None else ():  # else the caller lists them
             log.warning("%s: %s", printable(name), reason)
     refuse_broken(kept.meta["broken"], kept.meta["whole"], root, limit)
     return kept

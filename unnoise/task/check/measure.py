@@ -67,7 +67,8 @@ def measure(recipe: Recipe, device: str = "auto") -> dict[str, Any]:
         found["memory"] = peak = _peak(setting.on)
         parts["activations"] = max(peak - program - fixed, 0)
     tensors = nbytes(run.learner.tensors())
-    found["disk"] = (trainer.keep + 1) * tensors + 4 * weights + PICTURE * _times(trainer.preview_every, trainer.steps)
+    pictures = PICTURE * _times(trainer.preview_every, trainer.steps)
+    found["disk"] = (trainer.keep + 1) * tensors + 4 * weights + pictures + run.snapshot_bytes
     return found | {"memory_parts": parts}
 
 
