@@ -12,16 +12,20 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
+from unnoise.codec import Codec
 from unnoise.denoiser.tiled import Tiled, starts
 from unnoise.metric.pixels import psnr, ssim
 from unnoise.model import Model
+from unnoise.recipe import Recipe
 from unnoise.task.animate import Film
-from unnoise.task.edit import Wish, edit, jobs
+from unnoise.task.edit import Wish, edit, jobs, one, score
 from unnoise.task.edit.methods import members, method
 from unnoise.task.edit.picture import blended
 from unnoise.task.edit.travel import Travel, travel
 from unnoise.task.sample import KEY, Order, reproduce
+from unnoise.task.train import build
 
 QUICK = Order([0], overrides=["model.Defaults.steps=4"])
 
@@ -183,6 +187,43 @@ def test_what_cannot_be_is_said_in_one_line(
     assert "\n" not in str(caught.value)
 
 
+class Halved(Codec):
+    """A latent of half the sides, and three times the values: pairs of neighbours kept apart."""
+
+    def shape(self, data: Sequence[int]) -> tuple[int, ...]:
+        return 4 * data[0], data[1] // 2, data[2] // 2
+
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.pixel_unshuffle(x, 2)
+
+    def decode(self, z: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.pixel_shuffle(z, 2)
+
+
+@pytest.mark.parametrize(
+    ("task", "value", "method"),
+    [
+        ("inpaint", "mask", ""),
+        ("upscale", 2, "DPS"),
+        ("restore", "deblur:gaussian:1", ""),
+        ("denoise", None, ""),
+        ("vary", 0.3, ""),
+    ],
+)
+def test_latent_models_edit_as_others_do(tmp_path: Path, task: str, value: Any, method: str) -> None:
+    """What is measured is measured of the decoded picture; larger ones are tiled in latents."""
+    changes = ["network.UNet.width=8", "network.UNet.heads=1", "network.UNet.multipliers=[1]", "network.UNet.attention=[]"]
+    recipe = Recipe.read("digits", [*changes, *QUICK.overrides])
+    recipe.sections["codec"] = {f"{__name__}:Halved": {}}
+    white, own = np.tri(12, dtype=np.uint8)[::-1] * 255, picture(tmp_path / "in.png", (12, 12))
+    Image.fromarray(white).save(tmp_path / "mask.png")
+    wish = Wish(task, tmp_path / "mask.png" if value == "mask" else value, method, n=2)
+    made = one(build(recipe, seed=1), own, wish, [0, 1], {}, 1)
+    assert made.levels.shape == ((2, 1, 24, 24) if task == "upscale" else (2, 1, 12, 12))
+    if task == "inpaint":
+        assert np.array_equal(made.levels[0, 0][white == 0], levels(own)[white == 0])
+
+
 def test_tiles_of_an_independent_denoiser_are_the_whole() -> None:
     """Where each pixel is denoised alone, tiles change nothing; and they cover every side."""
 
@@ -265,3 +306,21 @@ def test_the_command(run: Path, tmp_path: Path) -> None:
     for extra, said in ((["--denoise", "--colorize"], "given 2"), ([], "given 0"), (["--denoise", "-n", "0"], "at least one")):
         told = CliRunner().invoke(app, [*common, *extra])
         assert isinstance(told.exception, ValueError) and said in str(told.exception)
+
+
+def test_results_are_scored_by_lpips_where_its_weights_are(run: Path, tmp_path: Path) -> None:
+    """Whose numbers tests/laws/test_perceptual.py compares with the package's; here: read from files, and asked for rightly."""
+    sizes = {0: (64, 3, 11), 3: (192, 64, 5), 6: (384, 192, 3), 8: (256, 384, 3), 10: (256, 256, 3)}
+    network = {f"features.{k}.weight": 0.03 * torch.randn(out, before, side, side) for k, (out, before, side) in sizes.items()}
+    network |= {f"features.{k}.bias": torch.zeros(out) for k, (out, _, _) in sizes.items()}
+    linear = {f"lin{k}.model.1.weight": torch.rand(1, out, 1, 1) for k, (out, _, _) in enumerate(sizes.values())}
+    torch.save(network, tmp_path / "alexnet.pth")
+    save_file(linear, tmp_path / "linear.safetensors")
+    distance = score.lpips([tmp_path / "alexnet.pth", tmp_path / "linear.safetensors"])
+    x = torch.rand(3, 1, 40, 40) * 2 - 1
+    found = score.scores(x[:1], x, x[:1], distance)
+    assert found["baseline"]["LPIPS"] == 0 < found["sample"]["LPIPS"] and set(found["mean"]) == {"PSNR", "SSIM", "LPIPS"}
+    with pytest.raises(ValueError, match="give it a --reference"):
+        done(run, [picture(tmp_path / "in.png")], tmp_path / "out", "denoise", lpips=[tmp_path / "alexnet.pth"])
+    with pytest.raises(ValueError, match="no network of LPIPS"):
+        score.lpips([tmp_path / "linear.safetensors"])
