@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unnoise.domain.base import Domain, from_levels, to_levels
 from unnoise.domain.decode import Form, picture
-from unnoise.domain.save import write
+from unnoise.domain.save import COLOURS, png, write
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -52,6 +52,19 @@ class Pictures(Domain):
         levels = to_levels(x, self.span, facts["depth"])
         texts = metadata or [{}] * len(x)
         return [write(folder / name, one, facts["channels"], text) for name, one, text in zip(names, levels, texts, strict=True)]
+
+    def files(self, x: Tensor, metadata: Sequence[Mapping[str, str]]) -> list[bytes]:
+        """The same files as bytes, where they are PNG.
+
+        Raises:
+            ValueError: Where they are not, and as for `save`.
+        """
+        facts = self.facts()
+        self._check(x)
+        if facts["channels"] not in COLOURS or facts["depth"] not in ("uint8", "uint16"):
+            raise ValueError(f"{facts['channels']} of {facts['depth']}: PNG holds 8 and 16 bits of grey, rgb and rgba")
+        levels = to_levels(x, self.span, facts["depth"]).transpose(0, 2, 3, 1)
+        return [png(one, COLOURS[facts["channels"]], text) for one, text in zip(levels, metadata, strict=True)]
 
     def load(self, paths: Sequence[Path]) -> Tensor:
         """Files of any kind, brought to the size, channels and depth of this set, (B, C, H, W).

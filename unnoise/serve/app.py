@@ -14,10 +14,10 @@ from starlette.routing import Match
 
 import unnoise
 from unnoise.serve import editing, openai, sampling, wishes
-from unnoise.serve.desk import Desk, clean, failure
+from unnoise.serve.desk import Desk, failure
 from unnoise.serve.entry import COOKIE, Entry
 from unnoise.serve.files import Files
-from unnoise.serve.jobs import Refused
+from unnoise.serve.jobs import Refused, clean
 from unnoise.serve.store import KINDS, decoded
 
 Id = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]

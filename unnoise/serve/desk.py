@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from unnoise.serve.engine import Engine
-from unnoise.serve.jobs import ENDS, Job, Jobs, Refused, Watcher, error
+from unnoise.serve.jobs import ENDS, Job, Jobs, Refused, Watcher, clean, error
 from unnoise.serve.limits import Limits
 from unnoise.serve.line import Client, Full, Line
 from unnoise.serve.log import Logbook
@@ -21,7 +20,6 @@ from unnoise.serve.store import Store
 from unnoise.serve.wishes import Wish
 
 PULSE = 10.0  # seconds between signs of life on a stream that is silent
-PATHS = re.compile(r"(?<![\w/])(?:/[^\s/'\":;,]+){2,}/?")
 
 
 @dataclass
@@ -45,6 +43,7 @@ class Desk:
         try:
             self.line.check(client)  # before any work is done for it
             job = await self.made(make, wish, client)
+            job.on_end = self.log.ended
             self.line.put(job)
         except Full as full:
             raise Refused(429, str(full), retry_after=full.retry_after) from None
@@ -75,7 +74,6 @@ class Desk:
         finally:
             gone.cancel()
             watcher.close()
-        self.log.jobs.labels(job.task, job.status).inc()
         if job.status != "done":
             raise self.reason(job)
         return job.result or {}
@@ -135,11 +133,6 @@ class Desk:
     def _abandoned(self, job: Job) -> None:
         if not job.watchers and job.status not in ENDS:
             self.stop(job)
-
-
-def clean(message: str) -> str:
-    """A message of the library for a client: one line, no path of this machine."""
-    return PATHS.sub("(file)", " ".join(message.split()))[:500]
 
 
 def failure(refused: Refused, request: str) -> JSONResponse:

@@ -21,7 +21,7 @@ from unnoise.model import Model
 from unnoise.serve import wishes
 from unnoise.serve.jobs import Job, Refused
 from unnoise.serve.line import Client
-from unnoise.serve.models import Served
+from unnoise.serve.models import Served, alone
 from unnoise.serve.preview import Previews
 from unnoise.serve.sampling import form_of, keep_picture, kept, option, plain_value, result
 from unnoise.serve.store import Kept
@@ -58,7 +58,7 @@ def edit(desk: Desk, wish: wishes.Edit, client: Client) -> Job:
     mask = desk.store.get(wish.mask, client) if isinstance(wish, wishes.Inpaint) else None
     model.conditions(wish.cond or {}, len(seeds), model.denoiser.conds)
     model.defaults = dataclasses.replace(model.defaults, batch=min(model.defaults.batch, len(seeds)))
-    view = served.alone(model)
+    view = alone(model)
 
     def work(job: Job) -> dict[str, Any]:
         watch = Previews(job, model)
@@ -86,7 +86,7 @@ def interpolate(desk: Desk, wish: wishes.Interpolate, client: Client) -> Job:
     model = _edited_by(served, wish, "interpolate", travel.STEPS)
     ends = [desk.store.get(id_, client) for id_ in wish.pictures]
     wishes.check_work(4 * int(torch.Size(model.domain.shape).numel()), PASSES * wish.frames, 2 * model.defaults.steps)
-    form, view = form_of(model, wish), served.alone(model)
+    form, view = form_of(model, wish), alone(model)
 
     def work(job: Job) -> dict[str, Any]:
         with _files(dict(zip("ab", ends, strict=True))) as paths:
@@ -109,7 +109,7 @@ def likelihood(desk: Desk, wish: wishes.Likelihood, client: Client) -> Job:
     levels = LEVELS.get(str(model.domain.facts().get("depth")))
     if levels is None:
         raise Refused(422, "this model's pictures are of floats: they have no likelihood in bits", "model")
-    view = served.alone(model)
+    view = alone(model)
 
     def work(job: Job) -> dict[str, Any]:
         with _files({"picture": picture}) as paths:
@@ -150,7 +150,7 @@ def _edited_by(served: Served, wish: wishes.Wish, name: str, steps: int = task.S
     assert served.model is not None
     if wish.steps is None and served.model.shown:  # trained for the task: it says itself how it is sampled
         return copy.copy(served.model)
-    return copy.copy(served.variant([f"model.Defaults.steps={wish.steps or steps}"]))
+    return copy.copy(served.variant([f"model.Defaults.steps={wish.steps or steps}"]).model)
 
 
 def _task(wish: wishes.Edit, name: str, paths: Mapping[str, Path]) -> task.Wish:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +14,12 @@ import torch
 from greenlet import GreenletExit, greenlet
 
 from unnoise.serve.gather import Evaluation, Turn, evaluate
-from unnoise.serve.jobs import Cancelled, Job, Refused
+from unnoise.serve.jobs import Cancelled, Job, Refused, clean
 from unnoise.serve.limits import Limits
 from unnoise.serve.line import Line
 
 IDLE = 1.0  # seconds between looks at deadlines where nothing is to be done
-FULL = 2  # batches that active walks may fill, so that of two kinds one is always full
-TURNS = 2  # walks of a model that compute by themselves, at work at a time
+FULL = 2  # batches that active walks may fill, so that of two kinds one is always full; walks that compute by themselves
 PATIENCE = 8  # batches that may go by before one that is not full
 log = logging.getLogger("unnoise.serve")
 
@@ -102,20 +102,20 @@ class Engine(threading.Thread):
 
     def _admit(self) -> None:
         """Lets jobs in while their rows would fill a batch."""
+        rows = Counter[tuple[str, int]]()
+        for one in self.active:
+            rows[one.job.kind] += one.job.weight
         while len(self.active) < self.limits.active:
-            job = self.line.next(self._has_room)
+            job = self.line.next(lambda one: rows[one.kind] < FULL * max(one.batch, 1))
             if job is None:
                 return
             if job.stopped:  # while it waited
                 self._end(job, job.stopped)
                 continue
+            rows[job.kind] += job.weight
             job.status, job.started = "running", time.monotonic()
             job.tell("state", job.json())
             self._start(job)
-
-    def _has_room(self, job: Job) -> bool:
-        alike = [one.job.rows for one in self.active if (one.job.model, one.job.batch) == (job.model, job.batch)]
-        return sum(alike) < FULL * job.batch if job.batch else len(alike) < TURNS
 
     def _heed(self) -> None:
         """Ends what was cancelled or has had its time, at work or in the line."""
@@ -132,17 +132,19 @@ class Engine(threading.Thread):
                 self._end(job, job.stopped)
 
     def _choose(self) -> list[Active]:
-        """Whose evaluations come next: those of one kind that fill a batch, or one walk that takes a turn of its own.
+        """Whose evaluations come next: those of one kind, in one batch, or one walk that takes a turn of its own.
 
-        Of full batches, turns, and what has waited long, that of the client who had least; if there is none, the fullest batch.
+        Batches that are full can go, and the fullest if none is; so can turns, and what was passed over often. Of these it is
+        that of the client who had least.
         """
         ordered = sorted(self.active, key=lambda one: (self.line.shares.had(one.job.client), one.job.number))
         groups: dict[Any, list[Active]] = {}
         for one in ordered:
             kind = one.asked.kind if isinstance(one.asked, Evaluation) else id(one)
             groups.setdefault(kind, []).append(one)
-        ready = [group for group in groups.values() if _fill(group) >= 1 or any(one.passed >= PATIENCE for one in group)]
-        group = ready[0] if ready else max(groups.values(), key=_fill)
+        enough = min(1.0, max((_fill(group) for group in groups.values() if isinstance(group[0].asked, Evaluation)), default=1.0))
+        ready = (g for g in groups.values() if _fill(g) >= enough or any(one.passed >= PATIENCE for one in g))
+        group = next(ready)
         return _first(group)
 
     def _answer(self, group: Sequence[Active]) -> Refused | None:
@@ -236,7 +238,7 @@ def _fault(error: BaseException, job: Job) -> Refused:
     if isinstance(error, Refused):
         return error
     if isinstance(error, ValueError):
-        return Refused(422, str(error))
+        return Refused(422, clean(str(error)))
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return Refused(503, "not enough memory for this request")
     log.exception("job failed", exc_info=error, extra={"job": job.id})

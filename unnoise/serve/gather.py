@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import torch
 from greenlet import getcurrent
@@ -24,7 +24,9 @@ from unnoise.codec import Codec
 from unnoise.condition import Conditions, complete
 from unnoise.denoiser import Answer, Denoiser, Time
 from unnoise.denoiser.base import times
+from unnoise.schedule import Schedule
 from unnoise.tensor import Cond, expand
+from unnoise.times import Given, Times
 
 REMEMBERED = 4096  # coefficients of times, which all walks of a model share
 
@@ -65,7 +67,14 @@ def pause(asked: Evaluation | Turn) -> Tensor | None:
         torch.set_grad_enabled(gradients)
 
 
-class Shared(nn.Module):
+class Standing(nn.Module):
+    """A module around one of the model's own, which is in the mode that it was read in, and stays so."""
+
+    def train(self, mode: bool = True) -> Self:
+        return self
+
+
+class Shared(Standing):
     """A network that is evaluated together with others' requests.
 
     Args:
@@ -90,7 +99,7 @@ class Shared(nn.Module):
         return answered
 
 
-class Alone(nn.Module):
+class Alone(Standing):
     """A network that is evaluated as it is called, when it is this walk's turn: for walks that need its gradients."""
 
     def __init__(self, network: Any) -> None:
@@ -164,6 +173,23 @@ class Filled(Codec):
     def decode(self, z: Tensor) -> Tensor:
         pause(Turn())
         return torch.cat([self.codec.decode(filled(part, self.batch))[: len(part)] for part in z.split(self.batch)])
+
+
+class Remembered(Times):
+    """A rule whose times are worked out once: they take as long as several steps of a small walk."""
+
+    def __init__(self, rule: Times) -> None:
+        self.rule, self.known = rule, dict[int, Given]()
+
+    def __call__(self, schedule: Schedule, n: int) -> Given:
+        if n not in self.known:
+            self.known[n] = self.rule(schedule, n)
+        return self.known[n]
+
+    @property
+    def unfitted(self) -> Times:
+        other = self.rule.unfitted
+        return self if other is self.rule else other
 
 
 def evaluate(asked: Sequence[Evaluation]) -> None:

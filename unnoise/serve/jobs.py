@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import secrets
 import threading
 import time
@@ -14,6 +15,7 @@ from typing import Any
 from unnoise.serve.limits import Limits
 from unnoise.serve.line import Client
 
+PATHS = re.compile(r"(?<![\w/])(?:/[^\s/'\":;,]+){2,}/?")
 COUNT = itertools.count()
 ENDS = ("done", "failed", "cancelled")
 
@@ -86,6 +88,17 @@ class Job:
     watchers: list[Watcher] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     latest: dict[str, dict[str, Any]] = field(default_factory=dict)
+    on_end: Callable[[Job], object] | None = None
+
+    @property
+    def kind(self) -> tuple[str, int]:
+        """What it shares batches with."""
+        return self.model, self.batch
+
+    @property
+    def weight(self) -> int:
+        """How much of a batch it fills; 1 where it computes by itself."""
+        return self.rows if self.batch else 1
 
     def stop(self, why: Refused | None = None) -> None:
         """Asks for the end of it."""
@@ -112,6 +125,8 @@ class Job:
             return
         self.status, self.result, self.refused, self.ended = status, result, refused, time.monotonic()
         self.latest.pop("preview", None)
+        if self.on_end:
+            self.on_end(self)
         ends = {"done": ("result", result or {}), "failed": ("failed", {"error": error(refused)}), "cancelled": ("cancelled", {})}
         self.tell("state", self.json())
         self.tell(*ends[status])
@@ -207,6 +222,11 @@ def error(refused: Refused | None, request: str | None = None) -> dict[str, Any]
     if refused.retry_after is not None:
         told["retry_after"] = refused.retry_after
     return told | ({"request": request} if request else {})
+
+
+def clean(message: str) -> str:
+    """A message of the library for a client: one line, no path of this machine."""
+    return PATHS.sub("(file)", " ".join(message.split()))[:500]
 
 
 def _endings(job: Job) -> tuple[str, ...]:

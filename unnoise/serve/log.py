@@ -56,6 +56,10 @@ class Logbook:
         }
         self.log.info("request", extra=about | {"ms": round(1000 * seconds, 1), "client": client.name if client else None})
 
+    def ended(self, job: Any) -> None:
+        """A job's end."""
+        self.jobs.labels(job.task, job.status).inc()
+
     def fault(self, id_: str) -> None:
         """What went wrong, with its trace, for the operator alone."""
         self.log.exception("request failed", extra={"request": id_})

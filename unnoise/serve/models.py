@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -21,14 +21,22 @@ from unnoise.domain.pictures import Pictures
 from unnoise.guidance.base import Borrowing
 from unnoise.model import Model
 from unnoise.sampler import Fitted, Sampler
-from unnoise.serve.gather import Alone, Filled, Gathered, Shared, with_network
+from unnoise.serve.gather import Alone, Filled, Gathered, Remembered, Shared, with_network
 from unnoise.serve.jobs import Refused
-from unnoise.task.sample import Order, prepared, sampling_by
+from unnoise.task.sample import Order, describe, prepared, sampling_by
 
 EDITS = ("inpaint", "upscale", "vary", "interpolate", "restore", "likelihood")
 DAMAGES = ("denoise", "deblur", "motion", "jpeg", "quantize", "clip", "colorize")
 VARIANTS = 64  # of one model (other sampler, steps, guidance), kept ready
 CURVE = 101  # points of the schedule that are shown
+
+
+class Variant(NamedTuple):
+    """A model with other steps, sampler or guidance; its times, worked out once; what its samples' metadata have in common."""
+
+    model: Model
+    times: Remembered
+    alike: dict[str, Any]
 
 
 @dataclasses.dataclass(eq=False)
@@ -51,9 +59,9 @@ class Served:
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
     used: float = 0.0
     known: dict[float, tuple[torch.Tensor, ...]] = dataclasses.field(default_factory=dict)
-    variants: dict[tuple[str, ...], Model] = dataclasses.field(default_factory=dict)
+    variants: dict[tuple[str, ...], Variant] = dataclasses.field(default_factory=dict)
 
-    def variant(self, overrides: Sequence[str]) -> Model:
+    def variant(self, overrides: Sequence[str]) -> Variant:
         """The model as a request wants it sampled.
 
         Raises:
@@ -64,25 +72,28 @@ class Served:
         if wanted not in self.variants:
             if len(self.variants) >= VARIANTS:
                 self.variants.clear()
-            self.variants[wanted] = sampling_by(self.model, self.model.recipe.override(*overrides)) if wanted else self.model
+            model = sampling_by(self.model, self.model.recipe.override(*overrides)) if wanted else self.model
+            self.variants[wanted] = Variant(model, Remembered(model.times), describe(model, 0, {}, torch.get_num_threads()))
         return self.variants[wanted]
 
-    def view(self, model: Model, rows: int) -> Model:
+    def view(self, variant: Variant, rows: int) -> Model:
         """A variant whose walk of so many rows is answered together with others'."""
+        model, seen = variant.model, copy.copy(variant.model)
         network = Shared(model.denoiser.network, rows, model.defaults.batch)
-        seen = copy.copy(model)
         plain = type(model.denoiser) is Denoiser
         seen.denoiser = Gathered(model.denoiser, network, self.known) if plain else with_network(model.denoiser, network)
         seen.defaults = dataclasses.replace(model.defaults, batch=rows)
+        seen.times = variant.times
         if not isinstance(model.codec, Identity):
             seen.codec = Filled(model.codec, model.defaults.batch)
         return seen
 
-    def alone(self, model: Model) -> Model:
-        """A variant that computes by itself, in turns."""
-        seen = copy.copy(model)
-        seen.denoiser = with_network(model.denoiser, Alone(model.denoiser.network))
-        return seen
+
+def alone(model: Model) -> Model:
+    """A model that computes by itself, in turns."""
+    seen = copy.copy(model)
+    seen.denoiser = with_network(model.denoiser, Alone(model.denoiser.network))
+    return seen
 
 
 class Models:
@@ -169,7 +180,8 @@ def facts(model: Model, served: Served) -> dict[str, Any]:
     pictures, classifier = isinstance(model.domain, Pictures), isinstance(model.denoiser, Recogniser)
     told = model.domain.facts()
     kind = "classifier" if classifier else "pictures" if pictures else "other"
-    conds = {} if classifier else model.conds
+    shown = model.shown.conds if model.shown else {}  # pictures, which a person does not write
+    conds = {} if classifier else {name: one for name, one in model.conds.items() if name not in shown}
     scale = next((getattr(rule, "scale") for rule in model.guidance if hasattr(rule, "scale")), None)  # noqa: B009
     return {
         "name": served.folder.resolve().name,

@@ -10,8 +10,8 @@ from fastapi import FastAPI, Request
 from pydantic import ValidationError
 
 from unnoise.serve import editing, sampling, wishes
-from unnoise.serve.desk import Desk, clean
-from unnoise.serve.jobs import Refused
+from unnoise.serve.desk import Desk
+from unnoise.serve.jobs import Refused, clean
 from unnoise.serve.models import Served
 from unnoise.serve.store import decoded
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shlex
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,10 +18,11 @@ from unnoise.sampler import prior
 from unnoise.serve import wishes
 from unnoise.serve.jobs import Job, Refused
 from unnoise.serve.line import Client
-from unnoise.serve.models import Models, Served, by_itself, samplers
+from unnoise.serve.models import Models, Served, alone, by_itself, samplers
 from unnoise.serve.preview import Previews
 from unnoise.serve.store import Store
-from unnoise.task.sample import KEY, describe, scaled
+from unnoise.task.evaluate.result import finite
+from unnoise.task.sample import KEY, descriptions, scaled
 from unnoise.tensor import Rng
 
 if TYPE_CHECKING:
@@ -38,7 +36,8 @@ def sample(desk: Desk, wish: wishes.Sample, client: Client) -> Job:
         Refused, ValueError: For what the model cannot do, or what is too much.
     """
     served = desk.models.ready(wish.model)
-    model = served.variant(overrides(desk.models, served, wish))
+    variant = served.variant(overrides(desk.models, served, wish))
+    model = variant.model
     if "sample" not in served.facts["tasks"]:
         raise Refused(422, "this model is a classifier, which samples nothing; it guides others", "model")
     seeds = wish.listed
@@ -46,14 +45,13 @@ def sample(desk: Desk, wish: wishes.Sample, client: Client) -> Job:
     cond = model.draw(seeds) if wish.cond is None else model.conditions(wish.cond, len(seeds))
     form = form_of(model, wish)
     own = by_itself(model)
-    view = served.alone(model) if own else served.view(model, len(seeds))
+    view = alone(model) if own else served.view(variant, len(seeds))
     command = command_of(served, wish, desk.models)
 
     def work(job: Job) -> dict[str, Any]:
         watch = Previews(job, model, _start(model, seeds))
         x = view.sample(seeds=seeds, cond=cond, callback=watch)
-        texts = [describe(model, s, {k: v[i] for k, v in cond.items()}, desk.models.threads) for i, s in enumerate(seeds)]
-        images = kept(desk.store, client, model, x, texts, form)
+        images = kept(desk.store, client, model, x, descriptions(model, seeds, cond, variant.alike), form)
         lines = [command_of(served, one, desk.models) for one in each(wish)]
         return result(job, [i | {"command": line} for i, line in zip(images, lines, strict=True)], command, watch.nfe)
 
@@ -88,9 +86,8 @@ def kept(
     told = [{"seed": recipe.get("seed"), "cond": recipe.get("cond", {}), "recipe": recipe} for recipe in recipes]
     if form == "npy":
         return [one | _array(store, client, row) for one, row in zip(told, x, strict=True)]
-    with tempfile.TemporaryDirectory(prefix="unnoise-") as folder:
-        names, texts = [str(i) for i in range(len(x))], [{KEY: json.dumps(recipe)} for recipe in recipes]
-        files = [path.read_bytes() for path in model.domain.save(x, Path(folder), names, texts)]
+    assert isinstance(model.domain, Pictures)
+    files = model.domain.files(x, [{KEY: json.dumps(recipe)} for recipe in recipes])
     return [one | keep_picture(store, client, file, x.shape[1:]) for one, file in zip(told, files, strict=True)]
 
 
@@ -107,15 +104,6 @@ def result(job: Job, images: Sequence[Mapping[str, Any]], command: str | None, n
     seconds = round(time.monotonic() - (job.started or job.queued), 3)
     told = {"id": job.id, "task": job.task, "model": job.model, "images": list(images), "command": command}
     return finite(told | {"seconds": seconds, "nfe": nfe} | more)
-
-
-def finite(value: Any) -> Any:
-    """The same for JSON, which knows no infinity: as text."""
-    if isinstance(value, dict):
-        return {key: finite(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(one) for one in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def form_of(model: Model, wish: wishes.Wish) -> str:

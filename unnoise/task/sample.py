@@ -126,8 +126,10 @@ def descriptions(
     model: Model, seeds: Sequence[int], cond: Mapping[str, Tensor], alike: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """The same for each of several samples, of what is said of one of them."""
+    conds = model.conds
+    told = {name: value for name, value in cond.items() if not (model.shown and name in model.shown.conds)}
     return [
-        {**alike, "seed": seed, "cond": {name: plain(model, name, value[i]) for name, value in cond.items()}}
+        {**alike, "seed": seed, "cond": {name: plain(conds[name], value[i]) for name, value in told.items()}}
         for i, seed in enumerate(seeds)
     ]
 
