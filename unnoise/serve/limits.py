@@ -58,7 +58,7 @@ class Limits:
     abandoned_seconds: float = 10
     keep_seconds: float = 1800
     keep_bytes: int = 256_000_000
-    jobs: int = 1000
+    jobs: int = 128
     key_seconds: float = 600
     session_seconds: float = 43_200
     sessions: int = 32

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import time
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,7 @@ def routes(app: FastAPI, desk: Desk) -> None:
     @app.post("/v1/images/generations")
     async def generations(request: Request, wish: wishes.Generation) -> dict[str, Any]:
         """Pictures for a prompt."""
-        served = desk.models.ready(wish.model)
+        served = await asyncio.to_thread(desk.models.ready, wish.model)
         _check_size(served, wish.size)
         asked = wishes.Sample.model_validate(_fields(served, wish))
         return await _answer(desk, request, asked, sampling.sample)
@@ -59,17 +60,16 @@ def routes(app: FastAPI, desk: Desk) -> None:
         except ValidationError as wrong:
             first = wrong.errors()[0]
             raise Refused(422, clean(f"{first['loc'][0]}: {first['msg']}"), str(first["loc"][0])) from None
-        served = desk.models.ready(wish.model)
+        served = await asyncio.to_thread(desk.models.ready, wish.model)
         _check_size(served, wish.size)
-        client = request.state.client
         ids = {}
-        for name, upload in {"image": _file(form, "image"), "mask": _file(form, "mask")}.items():
+        for name in ("image", "mask"):
+            upload = _file(form, name)
             content = await upload.read(limits.picture_bytes + 1)
             if len(content) > limits.picture_bytes:
                 raise Refused(413, f"{name}: at most {limits.picture_bytes} bytes are taken", name)
-            made, width, height, channels = decoded(content, (upload.content_type or "").lower(), limits)
-            made, channels = (_transparent(made), 1) if name == "mask" else (made, channels)
-            ids[name] = desk.store.add(client, made, "image/png", width, height, channels).id
+            made, *sides = await asyncio.to_thread(_read, content, (upload.content_type or "").lower(), name == "mask", desk)
+            ids[name] = desk.store.add(request.state.client, made, "image/png", *sides).id
         named = {"picture": ids["image"], "mask": ids["mask"]}
         asked = wishes.Inpaint.model_validate(_fields(served, wish) | named)
         return await _answer(desk, request, asked, editing.edit)
@@ -128,6 +128,12 @@ def _file(form: FormData, name: str) -> UploadFile:
     if value is None or isinstance(value, str):
         raise Refused(422, f"{name}: a file is expected", name)
     return value
+
+
+def _read(content: bytes, type_: str, mask: bool, desk: Desk) -> tuple[bytes, int, int, int]:
+    """An uploaded picture as it is kept, its width, height and channels; of a mask what OpenAI means by it."""
+    made, width, height, channels = decoded(content, type_, desk.limits)
+    return (_transparent(made), width, height, 1) if mask else (made, width, height, channels)
 
 
 def _transparent(content: bytes) -> bytes:
