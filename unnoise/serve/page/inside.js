@@ -37,6 +37,7 @@ export function inside(entry) {
       ? html`<b>Step ${frame.k} of ${entry.steps}</b>, t = ${frame.t.toFixed(3)}: ${strengths(frame.log_snr)}`
       : frames.length || !entry
         ? "Sampling walks along this curve, from noise to a picture. Generate, and watch it here."
+        : entry.task === "interpolate" ? "A journey is computed as a whole; there is nothing to watch on the way."
         : entry.status === "done"
           ? "How this one came about was watched when it was made and is not kept. “Restore settings” and generate to see it again."
           : "The first look comes with the first step."}</p>
