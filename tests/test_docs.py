@@ -17,7 +17,7 @@ RUNS = {
     "plain": ("digits", ["network.UNet.width=8", "network.UNet.heads=1", "domain.Digits.conditions=[]", *LITTLE]),
     "judge": ("classifier-digits", ["network.Classifier.width=8", "network.Classifier.heads=1"]),
 }
-PAGES = ("first-contact.md", "guidance.md", "likelihood.md", "few-steps.md", "restoration.md")
+PAGES = ("first-contact.md", "guidance.md", "likelihood.md", "few-steps.md", "editing/methods.md")
 
 
 def blocks(page: str, language: str) -> list[str]:

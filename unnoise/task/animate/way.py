@@ -9,7 +9,7 @@ from torch import Tensor
 
 from unnoise.tensor import expand
 
-ROUNDS = 2  # of evening out the pace
+ROUNDS = 3  # of evening out the pace
 
 
 def slerp(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
