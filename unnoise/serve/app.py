@@ -148,6 +148,17 @@ def _models(app: FastAPI, desk: Desk) -> None:
             raise Refused(404, "this model has no report; `unnoise report` makes one")
         return HTMLResponse(file.read_bytes(), headers={"content-security-policy": FRAMED})
 
+    @app.get("/v1/models/{id_}/watch", response_class=HTMLResponse)
+    def watch(id_: Id) -> Response:
+        """How the run's training goes, or went: a page that asks again by itself."""
+        from unnoise.task.watch.page import page
+
+        served = desk.models.get(id_)
+        try:
+            return HTMLResponse(page(served.folder), headers={"content-security-policy": FRAMED})
+        except ValueError as wrong:
+            raise Refused(404, clean(str(wrong))) from wrong
+
     @app.get("/v1/models/{id_}/card")
     async def card(id_: Id) -> dict[str, str]:
         file = desk.models.get(id_).folder / "README.md"
