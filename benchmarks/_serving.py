@@ -88,17 +88,11 @@ class Process:
 
 
 def exported_peer(run: Path, out: Path) -> Path:
-    """The run's network as diffusers has it."""
-    import json
-
-    from safetensors.torch import save_file
-
+    """The run as diffusers has it: network and scheduler, proven to answer the same."""
     from unnoise.model import load
-    from unnoise.zoo.diffusers import dump
+    from unnoise.task.export.diffusers import write
 
-    config, weights = dump(load(run).denoiser.network)  # type: ignore[arg-type]
-    (out / "config.json").write_text(json.dumps(config))
-    save_file(weights, out / "diffusion_pytorch_model.safetensors")
+    write(load(run), out)
     return out
 
 
@@ -116,8 +110,9 @@ def plain_server(folder: str, threads: str) -> None:
     from PIL import Image
 
     torch.set_num_threads(int(threads))
-    app, network, lock = FastAPI(), UNet2DModel.from_pretrained(folder).eval(), threading.Lock()
-    plan = DDIMScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction", clip_sample=True)
+    app, lock = FastAPI(), threading.Lock()
+    network = UNet2DModel.from_pretrained(folder, subfolder="unet").eval()
+    plan = DDIMScheduler.from_pretrained(folder, subfolder="scheduler")
 
     @app.get("/healthz")
     def healthz() -> str:
