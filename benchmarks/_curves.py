@@ -17,7 +17,7 @@ LINES = {  # of a row: label, colour, style
 
 def cases() -> dict[str, dict[int, dict[str, Any]]]:
     found: dict[str, dict[int, dict[str, Any]]] = {}
-    for file in sorted((HERE / "results").glob("quality*.json"), key=lambda file: len(file.name)):  # closed forms first
+    for file in sorted((HERE / "results").glob("quality*.json"), key=lambda file: file.stem):  # closed forms first
         for name, case in json.loads(file.read_text("utf-8"))["result"]["cases"].items():
             found[name] = {int(nfe): row for nfe, row in case["by nfe"].items()}
     return found
