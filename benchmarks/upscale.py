@@ -21,6 +21,7 @@ from unnoise.metric.features import train as train_classifier
 from unnoise.metric.moments import Moments, frechet
 from unnoise.metric.pixels import psnr, ssim
 from unnoise.model import Model, load
+from unnoise.sampler import prior
 from unnoise.tensor import Rng, permutation
 
 SINGLE, MEANS, MANY, OTHERS, SHOWN = 1000, 64, 16, 4000, 12
@@ -53,6 +54,7 @@ def main(sr3: str, regression: str, data: str, steps: str = "0", judge: str = ""
         "real": x,
     }
     figures = {name: told(answer, x, y, label, others, classifier, shown) for name, answer in answers.items()}
+    pairs = torch.cat([mirrored(model, cond, MEANS, k) for k in range(MANY // 2)])
     average, spread = many.mean(0), many.std(0, correction=1)
     some = x[:MEANS]
     few = {name: psnr(answer[:MEANS], some) for name, answer in answers.items() if name != "real"}
@@ -61,7 +63,8 @@ def main(sr3: str, regression: str, data: str, steps: str = "0", judge: str = ""
     model.domain.grid(torch.stack([c[:SHOWN] for c in columns], 1).flatten(0, 1), len(columns)).save("upscale-cifar10.png")
     print(json.dumps({
         "of_all": figures,
-        "psnr_of_the_first": {**few, "mean_of_samples": psnr(average, some), "samples": MANY, "pictures": MEANS},
+        "psnr_of_the_first": {**few, "mean_of_samples": psnr(average, some),
+                              "mean_of_mirrored_pairs": psnr(pairs.mean(0), some), "samples": MANY, "pictures": MEANS},
         "spread_and_error": correlations(spread, (average - some).abs()),
         "spread_over_error": float(spread.square().mean().sqrt() / (average - some).square().mean().sqrt()),
         "frechet_sample_over_regression": figures["sample"]["frechet"] / figures["regression"]["frechet"],
@@ -85,6 +88,22 @@ def judged(domain, judge: str) -> Classifier:
 def sampled(model: Model, cond: dict[str, Tensor], n: int, k: int) -> Tensor:
     """The k-th sample of each of the first n pictures, at the levels of its file."""
     return rounded(model.sample(seeds=[100_000 * k + i for i in range(n)], cond={c: v[:n] for c, v in cond.items()}))
+
+
+@torch.no_grad()
+def mirrored(model: Model, cond: dict[str, Tensor], n: int, k: int) -> Tensor:
+    """The k-th sample of each of the first n pictures, and its twin, which began at minus its noise, (2, n, C, H, W).
+
+    Either is a sample like any other; they err to opposite sides, so that the mean of pairs is nearer to the posterior mean than
+    that of as many independent samples: antithetic variates. Of walks that draw no noise on their way.
+    """
+    denoiser, shape = model.guided(model.guidance), model.domain.shape
+    visited, done = model.times(denoiser.schedule, model.defaults.steps), []
+    for rows in torch.arange(n).split(model.defaults.batch):
+        rng, part = Rng((100_000 * k + rows).tolist()), {name: value[rows] for name, value in cond.items()}
+        x = prior(denoiser.schedule, shape, visited[0], rng)
+        done.append(torch.stack([model.sampler(denoiser, sign * x, visited, part, rng) for sign in (1, -1)]))
+    return rounded(torch.cat(done, 1))
 
 
 def rounded(x: Tensor) -> Tensor:
