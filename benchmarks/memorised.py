@@ -10,8 +10,8 @@ from pathlib import Path
 
 CHANGES = [
     "domain.Images.size=16", "network.UNet.width=24", "network.UNet.multipliers=[1, 2]", "network.UNet.attention=[1]",
-    "train.Trainer.steps=1200", "train.Trainer.batch=16", "train.Trainer.lr=1e-3", "train.Trainer.ema=0.99",
-    "train.Trainer.health_every=400", "train.Trainer.validate_every=400", "train.Trainer.preview_every=0",
+    "train.Trainer.steps=900", "train.Trainer.batch=16", "train.Trainer.lr=1e-3", "train.Trainer.ema=0.99",
+    "train.Trainer.health_every=300", "train.Trainer.validate_every=300", "train.Trainer.preview_every=0",
     "train.Trainer.tensorboard=false", "model.Defaults.steps=12", "model.Defaults.batch=32",
 ]  # fmt: skip
 
