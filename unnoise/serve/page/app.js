@@ -58,7 +58,7 @@ function dropped(e) {
 
 function page() {
   if (!state.models) return html`<main class="empty" id="main"><h1>unnoise</h1><p role="status">${state.notice?.text ?? "Asking the server what it serves …"}</p></main>`;
-  if (!state.models.length) return html`<main class="empty" id="main"><h1>unnoise</h1><p>No model is served. Start it with a run: <code>unnoise serve runs/mine</code></p></main>`;
+  if (!state.models.length) return html`<main class="empty" id="main"><h1>unnoise</h1><p>No model of pictures is served; others answer programs alone. Start it with one: <code>unnoise serve runs/mine</code></p></main>`;
   return html`<a class="skip" href="#main" @click=${skip}>To the content</a>${header()}${notice()}
     ${WORK[state.tab] ? desk() : html`<main id="main" tabindex="-1">${state.tab === "history" ? history.view() : about.view()}</main>`}`;
 }

@@ -11,6 +11,7 @@ const columns = (n) => (n <= 1 ? 1 : n <= 4 ? 2 : n <= 9 ? 3 : n <= 16 ? 4 : n <
 const going = (entry) => ["sent", "queued", "running"].includes(entry?.status);
 
 function told(entry) {
+  if (state.gone && going(entry)) return "Waiting for the server …";
   switch (entry.status) {
     case "sent": return entry.wait ? `Busy. Trying again in ${entry.wait} s.` : "Sending …";
     case "queued": return entry.place ? `In the queue: ${entry.place} before this.` : "In the queue.";
