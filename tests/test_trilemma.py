@@ -57,6 +57,10 @@ def test_the_headline_says_who_leads_in_what() -> None:
     assert said(good, judged("same", 1, 0.9, 0.01)).startswith("all are equally close to the data")
     once = replace(alike, numbers=alike.numbers | {"seconds": Number(1.6, math.nan, math.nan, None, "as all")})
     assert said(good, once) == "No difference is seen between good and alike", "a time measured once proves little"
+    low = judged("wild", 9, 0.99, 9.0)
+    unlike = Number(0.3, 0.28, 0.33, Estimate(0.9, 0.88, 0.92), "as all")
+    wild = replace(low, numbers=low.numbers | {"precision": unlike})
+    assert "wild" not in said(good, wild, quick) and "unlike the data" in findings(compare([good, wild, quick]))[1].told
     sentence = trade(findings(compare([good, quick])), compare([good, quick]))
     assert sentence == "good takes 200 times as long for a sample as quick; its Fréchet distance is 3.00 times smaller."
     assert trade(findings(compare([good, alike])), compare([good, alike])) == ""

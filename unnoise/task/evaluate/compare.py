@@ -64,11 +64,11 @@ def compare(evaluations: Sequence[Evaluation]) -> Comparison:
         if len(lines) > 1 and name not in MACHINE:
             raise ValueError(f"{name} was measured in different ways: ({lines[0]}) and ({lines[1]}); evaluate both alike")
         if len(lines) == 1 and name in LESS | MORE:
-            best[name] = [i for i, n in there.items() if not any(_surely(name, other, n) for other in there.values())]
+            best[name] = [i for i, n in there.items() if not any(surely(name, other, n) for other in there.values())]
     return Comparison(list(evaluations), best)
 
 
-def _surely(name: str, a: Number, b: Number) -> bool:
+def surely(name: str, a: Number, b: Number) -> bool:
     """Whether a is better than b beyond both intervals."""
     (low, high), (other_low, other_high) = _ends(a), _ends(b)
     return high < other_low if name in LESS else low > other_high

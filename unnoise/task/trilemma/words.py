@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from unnoise.task.evaluate import Comparison, Number
-from unnoise.task.evaluate.compare import LESS
+from unnoise.task.evaluate import Comparison, Evaluation, Number
+from unnoise.task.evaluate.compare import LESS, surely
 from unnoise.task.evaluate.table import ends, short
 from unnoise.task.pages.charts import rate
+
+UNLIKE = 0.5  # of the precision of real data: below that recall is no coverage
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,12 @@ def findings(comparison: Comparison) -> list[Finding]:
         there = [number for number in numbers if number is not None]
         order = sorted(range(len(there)), key=lambda i: there[i].value, reverse=corner.number not in LESS)
         leaders = [i for i in order if i in comparison.best[corner.number]]
-        found.append(Finding(corner, leaders, _value(corner, there[order[0]]), _told(comparison, corner, there, order, leaders)))
+        doubted = [i for i in order if corner.number == "recall" and _unlike(comparison.evaluations[i])]
+        if doubted and len(doubted) < len(order):
+            rest = [i for i in order if i not in doubted]
+            leaders = [i for i in rest if not any(surely("recall", there[j], there[i]) for j in rest)]
+        told = _told(comparison, corner, there, order, leaders) + _doubt([comparison.evaluations[i].name for i in doubted])
+        found.append(Finding(corner, leaders, _value(corner, there[leaders[0]]), told))
     return found
 
 
@@ -99,6 +106,16 @@ def trade(found: Sequence[Finding], comparison: Comparison) -> str:
     closer = b.numbers["frechet"].value / a.numbers["frechet"].value
     times = f"{a.name} takes {short(slower)} times as long for a sample as {b.name}"
     return f"{times}; its Fréchet distance is {short(closer)} times smaller."
+
+
+def _unlike(one: Evaluation) -> bool:
+    """Whether most samples surely lie outside of the data: such lie far apart, and anything is near one of them."""
+    precision = one.numbers.get("precision")
+    return precision is not None and precision.real is not None and precision.high < UNLIKE * precision.real.low
+
+
+def _doubt(names: Sequence[str]) -> str:
+    return f" Most samples of {_listed(names)} are unlike the data, so that recall says little there." if names else ""
 
 
 def _told(comparison: Comparison, corner: Corner, numbers: Sequence[Number], order: Sequence[int], leaders: Sequence[int]) -> str:
