@@ -34,8 +34,8 @@ from unnoise.schedule import EDM, VE, VP, Cosine, Flow, LinearBetas, QuadraticBe
 from unnoise.tensor import Cond, Rng, expand
 
 PREDICTIONS: dict[str, Prediction] = {
-    name: member for name in prediction.__all__ if not isinstance(member := getattr(prediction, name), type)
-}
+    name: member for name in prediction.__all__ if not isinstance(member := getattr(prediction, name), type) and name != "blind"
+}  # a network that is not shown x_t is no denoiser of it
 WEIGHTS: list[Weight] = [
     loss.snr, loss.one, loss.snr_plus_one, loss.score, MinSNR(), SoftMinSNR(), P2(0.5), EDMWeight(), Sigmoid(),
 ]  # fmt: skip
