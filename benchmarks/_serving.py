@@ -87,13 +87,24 @@ class Process:
         return code, time.monotonic() - self.told
 
 
-def exported_peer(run: Path, out: Path) -> Path:
-    """The run as diffusers has it: network and scheduler, proven to answer the same."""
-    from unnoise.model import load
+def exported_peer(run: Path, out: Path) -> tuple[Path, Path]:
+    """The run, and the same as diffusers has it, proven to answer the same.
+
+    Where diffusers has no such groups, both are of a network with other groups and fresh weights, which costs as much.
+    """
+    from unnoise.model import Model, load
     from unnoise.task.export.diffusers import write
 
-    write(load(run), out)
-    return out
+    model = load(run)
+    try:
+        (out / "theirs").mkdir()
+        write(model, out / "theirs")
+    except ValueError:
+        model = Model(model.recipe.override("network.UNet.groups=8"), model.domain.facts())
+        model.save(out / "ours")
+        run = out / "ours"
+        write(load(run), out / "theirs")
+    return run, out / "theirs"
 
 
 def plain_server(folder: str, threads: str) -> None:

@@ -189,8 +189,8 @@ def peer(run: Path, threads: int, steps: int, clients: int, **_: Any) -> dict[st
     """Pictures a second of either, for as many clients with plain requests of one picture."""
     rates = {}
     with tempfile.TemporaryDirectory() as folder:
-        theirs = exported_peer(run, Path(folder))
-        for name, process in (("unnoise", Process(run, threads)), ("diffusers", Process(theirs, threads, peer=True))):
+        ours, theirs = exported_peer(run, Path(folder))
+        for name, process in (("unnoise", Process(ours, threads)), ("diffusers", Process(theirs, threads, peer=True))):
             with process as server:
                 rates[name] = asyncio.run(_rate(server, clients, steps, 20.0))
     return {"pictures_a_second": rates, "times": round(rates["unnoise"] / rates["diffusers"], 2)}
