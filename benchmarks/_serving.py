@@ -100,8 +100,8 @@ def exported_peer(run: Path, out: Path) -> tuple[Path, Path]:
         (out / "theirs").mkdir()
         write(model, out / "theirs")
     except ValueError:
-        model = Model(model.recipe.override("network.UNet.groups=8"), model.domain.facts())
-        model.save(out / "ours")
+        changes = ("network.UNet.groups=8", "sampler=DDIM", "times=Trailing", "model.Defaults.steps=20")
+        Model(model.recipe.override(*changes), model.domain.facts()).save(out / "ours")
         run = out / "ours"
         write(load(run), out / "theirs")
     return run, out / "theirs"
