@@ -11,7 +11,7 @@ demo: $(VENV)/.demo  ## train on real handwritten digits and show what came out
 
 test: $(VENV)/.dev  ## formatter, linter, types, then the tests
 	$(MAKE) --no-print-directory check
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-slow: $(VENV)/.dev  ## the trainings and fault tests that take minutes
 	$(PY) -m pytest -m slow

@@ -11,7 +11,7 @@ import pytest  # noqa: E402
 from injections import KINDS, inject  # noqa: E402
 from injections import naive as plain_loop  # noqa: E402
 from test_disk_full import mounted  # noqa: E402
-from test_power import campaign, naive, trained  # noqa: E402
+from test_power_cuts import campaign, naive, trained  # noqa: E402
 
 
 def main(cuts: int = 300, levels: int = 20) -> None:

@@ -78,7 +78,7 @@ def test_unlike_requests_together_give_the_bytes_of_each_alone(server: Running, 
 def test_every_sampler_is_the_same_in_company(server: Running, name: str) -> None:
     """By being listed: two walks of it and a stranger, against the model alone."""
     served = server.service.desk.models.served["digits"]
-    model = served.variant([f"sampler={name}"])
+    model = served.variant([f"sampler={name}"]).model
     steps = 2 if name in ("AnnealedLangevin", "PredictorCorrector") else 4
     alone = model.sample(seeds=[5, 6, 9], steps=steps, cond={"label": [1, 2, 3]})
     asks = [

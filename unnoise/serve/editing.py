@@ -54,7 +54,8 @@ def edit(desk: Desk, wish: wishes.Edit, client: Client) -> Job:
     if pixels > desk.limits.canvas:
         raise Refused(422, f"a result of {pixels} pixels: at most {desk.limits.canvas} are made", "picture")
     values = max(pixels, int(torch.Size(model.domain.shape[1:]).numel())) * model.domain.shape[0]
-    wishes.check_work(4 * values, len(seeds), model.defaults.steps)  # overlapping tiles, and the way back through the network
+    # 4: overlapping tiles, and the way back through the network
+    wishes.check_work(4 * values, len(seeds), model.defaults.steps, desk.limits.work)
     mask = desk.store.get(wish.mask, client) if isinstance(wish, wishes.Inpaint) else None
     model.conditions(wish.cond or {}, len(seeds), model.denoiser.conds)
     model.defaults = dataclasses.replace(model.defaults, batch=min(model.defaults.batch, len(seeds)))
@@ -85,7 +86,9 @@ def interpolate(desk: Desk, wish: wishes.Interpolate, client: Client) -> Job:
     served = desk.models.ready(wish.model)
     model = _edited_by(served, wish, "interpolate", travel.STEPS)
     ends = [desk.store.get(id_, client) for id_ in wish.pictures]
-    wishes.check_work(4 * int(torch.Size(model.domain.shape).numel()), PASSES * wish.frames, 2 * model.defaults.steps)
+    wishes.check_work(
+        4 * int(torch.Size(model.domain.shape).numel()), PASSES * wish.frames, 2 * model.defaults.steps, desk.limits.work
+    )
     form, view = form_of(model, wish), alone(model)
 
     def work(job: Job) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def sample(desk: Desk, wish: wishes.Sample, client: Client) -> Job:
     if "sample" not in served.facts["tasks"]:
         raise Refused(422, "this model is a classifier, which samples nothing; it guides others", "model")
     seeds = wish.listed
-    wishes.check_work(_values(model), len(seeds), _evaluations(model, wish.steps))
+    wishes.check_work(_values(model), len(seeds), _evaluations(model, wish.steps), desk.limits.work)
     cond = model.draw(seeds) if wish.cond is None else model.conditions(wish.cond, len(seeds))
     form = form_of(model, wish)
     own = by_itself(model)

@@ -207,10 +207,10 @@ class Generation(BaseModel):
     seed: Seed = 0
 
 
-def check_work(values: int, rows: int, steps: int) -> None:
-    """The product of what is asked for; Refused where it is too much though each number alone is not."""
-    if values * rows * steps > LIMITS.work:
-        raise Refused(422, f"{rows} results of {values} values in {steps} steps: their product may be {LIMITS.work} at most", "n")
+def check_work(values: int, rows: int, steps: int, most: int) -> None:
+    """The product of what is asked for; Refused where it is more than `most` though each number alone is not too much."""
+    if values * rows * steps > most:
+        raise Refused(422, f"{rows} results of {values} values in {steps} steps: their product may be {most} at most", "n")
 
 
 def plain(wish: Wish) -> dict[str, Any]:
