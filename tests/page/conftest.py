@@ -154,6 +154,7 @@ class Visit:
         return list(self.page.eval_on_selector_all(where, "all => all.map((one) => one.toDataURL())"))
 
     def drop(self, where: str, content: bytes, name: str) -> None:
+        self.page.locator(where).first.wait_for()
         self.page.evaluate(DROP, [where, base64.b64encode(content).decode(), name])
 
 

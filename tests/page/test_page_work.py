@@ -162,6 +162,6 @@ def test_history_needs_no_mouse(visit: Any) -> None:
     visit.field("Seed").press("Enter")
     visit.page.locator(".stage .chosen").wait_for()
     visit.page.locator(".tile").first.focus()
-    visit.page.keyboard.press("ArrowRight")
-    visit.page.keyboard.press("ArrowDown")
-    assert visit.page.locator(".tile").nth(3).get_attribute("aria-pressed") == "true"
+    for key, place in (("ArrowRight", 1), ("ArrowDown", 3)):  # a press is drawn in the next frame
+        visit.page.keyboard.press(key)
+        visit.page.locator(f".grid li:nth-child({place + 1}) .tile[aria-pressed=true]").wait_for(timeout=5000)
