@@ -96,9 +96,20 @@ def fault(wrong: Case, code: int, said: str) -> str:
         return "the key is not told"
     if wrong.value and wrong.value not in said:
         value = _plain(wrong.value)
-        parts = value if isinstance(value, list) and value else [value]  # of a list, each part that is wrong
-        return "" if all(str(part) in said for part in parts) else "the value is not told"
+        if not value and isinstance(value, list | dict):  # nothing is told as nothing: (), or "no conditions"
+            return "" if "()" in said or "no " in said else "the value is not told"
+        whole, parts = str(value) in said, all(part in said for part in _parts(value))
+        return "" if whole or parts else "the value is not told"
     return ""
+
+
+def _parts(value: Any) -> list[str]:
+    """What is told of a value: of a list each part, of a table each key with its value, which are wrong by themselves."""
+    if isinstance(value, dict):
+        return [f"{key} = {part}" for key, one in value.items() for part in _parts(one)]
+    if isinstance(value, list):
+        return [part for one in value for part in _parts(one)]
+    return [str(value)]
 
 
 def _plain(value: str) -> Any:

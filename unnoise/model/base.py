@@ -17,9 +17,9 @@ from unnoise.codec import Codec
 from unnoise.condition import Conditions, unknown_condition
 from unnoise.condition import rows as of_rows
 from unnoise.denoiser import Denoise, Denoiser, Recogniser
-from unnoise.domain import Dataset, Domain
+from unnoise.domain import Domain
 from unnoise.guidance import Borrowing, Guidance, Guided
-from unnoise.model import guides, parts
+from unnoise.model import guides, others, parts
 from unnoise.recipe import Recipe
 from unnoise.sampler import Ancestral, Fitted, Moment, Sampler, prior
 from unnoise.tensor import Rng
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Value = Any  # of a condition: one for all samples (a class by name or number, a number, a vector), or one for each
-DRAWN = 64  # pictures, of which one of the class that is asked for is shown
 FILES = ("recipe.toml", "data.json", "weights.safetensors")
 
 
@@ -274,19 +273,7 @@ class Model:
         if self.shown is None or "seen" in values:
             return dict(values)
         rng = Rng(seeds)
-        try:
-            data = held_out(self.domain)
-            some = data.batch(rng.integers(len(data), (DRAWN,), "picture").flatten())
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"this model makes pictures of others, and those that it was trained on are not there ({error}); "
-                f"give some: unnoise edit RUN FILE"
-            ) from error
-        fits = torch.ones(len(seeds), DRAWN)
-        for name in values.keys() & some.keys():
-            if self.domain.conds[name].classes:
-                fits *= some[name].reshape(fits.shape) == values[name].reshape(-1, 1)
-        x = some["x"][torch.arange(len(seeds)) * DRAWN + fits.argmax(1)]
+        x = others.pictures(self.domain, values, rng)
         return {**values, **self.shown.of(x, rng)}
 
     def conditions(self, cond: Mapping[str, Value], n: int, known: Conditions | None = None) -> dict[str, Tensor]:
@@ -338,14 +325,6 @@ class Model:
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
-
-
-def held_out(domain: Domain) -> Dataset:
-    """Pictures that were not trained on, or else those that were."""
-    try:
-        return domain.dataset("val")
-    except ValueError:
-        return domain.dataset("train")
 
 
 def full_batches(n: int, size: int) -> Iterator[list[int]]:
