@@ -2,9 +2,10 @@
 
 SR3 is a run of the recipe sr3-cifar10, REGRESSION one of regression-cifar10 (the same network, as many steps), DATA what both
 were trained on. Of SINGLE test pictures one sample is compared with the truth and the regression's answer; of the first MEANS of
-them MANY samples, their mean and their spread. JUDGE is a classifier that neither run has seen (`unnoise features DATA --out
-JUDGE`; one is trained if none is given): its accuracy, and the Frechet distance of its features to those of other test pictures.
-Every picture is rounded to 8 bits, as its file would be. Twelve are shown on `upscale-cifar10.png` in the working directory.
+them MANY samples, their mean and their spread, and the mean of as many in pairs: a half of them, and their mirror images. JUDGE
+is a classifier that neither run has seen (`unnoise features DATA --out JUDGE`; one is trained if none is given): its accuracy and
+the Frechet distance of its features to those of other test pictures. Every picture is rounded to 8 bits, as its file would be.
+Twelve are shown on `upscale-cifar10.png` in the working directory.
 """
 
 import json
@@ -21,7 +22,6 @@ from unnoise.metric.features import train as train_classifier
 from unnoise.metric.moments import Moments, frechet
 from unnoise.metric.pixels import psnr, ssim
 from unnoise.model import Model, load
-from unnoise.sampler import prior
 from unnoise.tensor import Rng, permutation
 
 SINGLE, MEANS, MANY, OTHERS, SHOWN = 1000, 64, 16, 4000, 12
@@ -54,7 +54,8 @@ def main(sr3: str, regression: str, data: str, steps: str = "0", judge: str = ""
         "real": x,
     }
     figures = {name: told(answer, x, y, label, others, classifier, shown) for name, answer in answers.items()}
-    pairs = torch.cat([mirrored(model, cond, MEANS, k) for k in range(MANY // 2)])
+    half = many[: MANY // 2]
+    pairs = torch.cat([half, torch.stack([sampled(model, cond, MEANS, k, mirrored=True) for k in range(len(half))])])
     average, spread = many.mean(0), many.std(0, correction=1)
     some = x[:MEANS]
     few = {name: psnr(answer[:MEANS], some) for name, answer in answers.items() if name != "real"}
@@ -85,25 +86,10 @@ def judged(domain, judge: str) -> Classifier:
     return train_classifier(train["x"], train["label"], 10, steps=1500)
 
 
-def sampled(model: Model, cond: dict[str, Tensor], n: int, k: int) -> Tensor:
-    """The k-th sample of each of the first n pictures, at the levels of its file."""
-    return rounded(model.sample(seeds=[100_000 * k + i for i in range(n)], cond={c: v[:n] for c, v in cond.items()}))
-
-
-@torch.no_grad()
-def mirrored(model: Model, cond: dict[str, Tensor], n: int, k: int) -> Tensor:
-    """The k-th sample of each of the first n pictures, and its twin, which began at minus its noise, (2, n, C, H, W).
-
-    Either is a sample like any other; they err to opposite sides, so that the mean of pairs is nearer to the posterior mean than
-    that of as many independent samples: antithetic variates. Of walks that draw no noise on their way.
-    """
-    denoiser, shape = model.guided(model.guidance), model.domain.shape
-    visited, done = model.times(denoiser.schedule, model.defaults.steps), []
-    for rows in torch.arange(n).split(model.defaults.batch):
-        rng, part = Rng((100_000 * k + rows).tolist()), {name: value[rows] for name, value in cond.items()}
-        x = prior(denoiser.schedule, shape, visited[0], rng)
-        done.append(torch.stack([model.sampler(denoiser, sign * x, visited, part, rng) for sign in (1, -1)]))
-    return rounded(torch.cat(done, 1))
+def sampled(model: Model, cond: dict[str, Tensor], n: int, k: int, mirrored: bool = False) -> Tensor:
+    """The k-th sample of each of the first n pictures, or its mirror image, at the levels of its file."""
+    seeds, some = [100_000 * k + i for i in range(n)], {c: v[:n] for c, v in cond.items()}
+    return rounded(model.sample(seeds=seeds, cond=some, mirrored=mirrored))
 
 
 def rounded(x: Tensor) -> Tensor:

@@ -134,6 +134,30 @@ def test_every_method_inpaints(run: Path, tmp_path: Path, name: str) -> None:
     assert levels(path).shape == (8, 8)
 
 
+@pytest.mark.parametrize(("task", "value", "name"), [("upscale", 2, "DPS"), ("denoise", None, "Twisted"), ("vary", 0.6, "")])
+def test_results_in_pairs(run: Path, tmp_path: Path, task: str, value: Any, name: str) -> None:
+    """Of each pair one is the result of its seed alone, the other has its noise turned; the file says which."""
+    file = picture(tmp_path / "in.png")
+    alone, pairs = (
+        done(
+            run,
+            [file],
+            tmp_path / str(paired),
+            task,
+            value,
+            n=4,
+            method=name,
+            noise=None if task == "vary" else 20.0,
+            pairs=paired,
+        )
+        for paired in (False, True)
+    )
+    assert np.array_equal(levels(alone[0]), levels(pairs[0])) and np.array_equal(levels(alone[1]), levels(pairs[2]))
+    assert not np.array_equal(levels(pairs[0]), levels(pairs[1])) and not np.array_equal(levels(pairs[2]), levels(pairs[3]))
+    told = [json.loads(Image.open(path).text[KEY]) for path in pairs]  # type: ignore[attr-defined]
+    assert [(one["seed"], one["mirrored"]) for one in told] == [(0, False), (0, True), (1, False), (1, True)]
+
+
 def test_results_have_seeds_metadata_and_one_sheet(run: Path, tmp_path: Path) -> None:
     files = [picture(tmp_path / f"{name}.png", seed=i) for i, name in enumerate("ab")]
     reference = tmp_path / "a.png"

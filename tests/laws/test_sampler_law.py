@@ -6,7 +6,7 @@ import pytest
 import torch
 from oracles import Scalar, Wrong, two_modes
 from torch import Tensor
-from walks import ALL, noisy
+from walks import ALL, every, noisy, usual
 
 import unnoise.sampler as samplers
 from unnoise.denoiser import Answer, Gaussian
@@ -144,3 +144,15 @@ def test_learned_variance_and_score() -> None:
     torch.testing.assert_close(states[0] - states[1], torch.full_like(x, std**2))
     with pytest.raises(ValueError, match="learned"):
         Ancestral("learned")(two_modes(schedule), x, times, rng=one)
+
+
+@every
+def test_the_opposite_noise_leads_to_the_opposite_place(sampler: Sampler) -> None:
+    """All that a walk draws is turned with its stream: of data that are normal about 0, each pair's mean is 0."""
+    data = Gaussian(VP(), torch.zeros(2), torch.diag(torch.tensor([0.5, 2.0], dtype=torch.float64)))
+    rng, times = Rng(range(3)), usual(sampler, 8)
+    ends = [
+        sampler(data, samplers.prior(data.schedule, (2,), times[0], way, torch.float64), times, rng=way)
+        for way in (rng, rng.mirrored([True] * 3))
+    ]
+    torch.testing.assert_close(ends[1], -ends[0], rtol=1e-9, atol=1e-9)

@@ -44,6 +44,15 @@ def test_a_stream_does_not_know_its_batch() -> None:
     assert torch.equal(Rng(7, index=torch.arange(3)).uniform((), "t"), Rng([7, 7, 7], index=[0, 1, 2]).uniform((), "t"))
 
 
+def test_a_mirrored_stream_draws_the_opposite() -> None:
+    rng, turned = Rng([3, 5, 7]), Rng([3, 5, 7]).mirrored([False, True, False])
+    sign = torch.tensor([1.0, -1.0, 1.0])[:, None]
+    for plain, other in ((rng, turned), (rng.at(2), turned.at(2)), (rng[1:], turned[1:]), (rng, turned.to("cpu"))):
+        assert torch.equal(other.normal((5,), "x"), sign[-len(plain) :] * plain.normal((5,), "x"))
+        assert torch.equal(other.bits(5, "x"), plain.bits(5, "x"))
+    assert torch.equal(turned.mirrored([True, True, False]).normal((5,), "x"), sign[[1, 0, 0]] * rng.normal((5,), "x"))
+
+
 def test_a_longer_draw_of_bits_begins_like_a_shorter() -> None:
     assert torch.equal(Rng(1).bits(8, "x"), Rng(1).bits(16, "x").reshape(1, 4, 4)[:, :, :2].reshape(1, 8))
 

@@ -20,6 +20,7 @@ from unnoise.denoiser import Denoise, Denoiser, Recogniser
 from unnoise.domain import Domain
 from unnoise.guidance import Borrowing, Guidance, Guided
 from unnoise.model import guides, others, parts
+from unnoise.model.card import card
 from unnoise.recipe import Recipe
 from unnoise.sampler import Ancestral, Fitted, Moment, Sampler, prior
 from unnoise.tensor import Rng
@@ -157,6 +158,7 @@ class Model:
         cond: Mapping[str, Value] | None = None,
         scale: float | None = None,
         guidance: Sequence[Guidance] | None = None,
+        mirrored: bool = False,
         callback: Callable[[Moment], object] | None = None,
     ) -> Tensor:
         """New samples, (n, *shape), on the CPU. Sample i is a function of its own seed, whatever the others are.
@@ -171,6 +173,7 @@ class Model:
             cond: One value for all samples or a sequence of n, for some or all of the conditions; a condition that is not
                 named is at its null. Without any (None), conditions are drawn as the training data have them, keyed by the seed.
             scale: Of the innermost rule of guidance that has one, or else of classifier-free guidance (1: none).
+            mirrored: Of the opposite of each seed's noise: other samples of the same law (see `Rng.mirrored`).
             callback: Given each moment of the walk, of one batch after another.
 
         Raises:
@@ -192,6 +195,7 @@ class Model:
         self.denoiser.eval()
         for rows in full_batches(len(seeds), self.defaults.batch):
             rng = Rng([seeds[i] for i in rows], device=self.device)
+            rng = rng.mirrored([True] * len(rows)) if mirrored else rng
             part = {name: value[rows].to(self.device) for name, value in values.items()}
             x = self.denoiser.project(prior(self.denoiser.schedule, shape, visited[0], rng), part)
             kept = min(len(rows), len(seeds) - rows[0])
@@ -322,6 +326,10 @@ class Model:
         disk.make(folder)
         disk.replace(folder / FILES[0], [(recipe or self.recipe.resolved()).dump().encode()])
         disk.replace(folder / FILES[1], [json.dumps(self.domain.facts(), indent=1).encode()])
+
+    def _repr_html_(self) -> str:
+        """Its card in short, for a notebook."""
+        return card(self)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()

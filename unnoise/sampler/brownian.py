@@ -179,6 +179,8 @@ class Brownian:
         keys = [key for key in keys if key[0] == keys[0][0]][:most]
         index = torch.tensor([number for _, number in keys]).repeat_interleave(len(like))
         rng = Rng(self.keyed.repeat(len(keys)), index, like.device)
+        if self.rng.sign is not None:
+            rng = rng.mirrored(self.rng.sign.repeat(len(keys)) < 0)
         draws = rng.normal(like.shape[1:], f"brownian {keys[0][0]}", dtype=like.dtype)
         if len(self.drawn) > most:  # guesses about times that did not come
             self.drawn.clear()

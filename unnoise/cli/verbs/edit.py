@@ -44,6 +44,7 @@ def edit(
     format_: Format = "gif",
     delay: Delay = 80,
     n: Annotated[int, typer.Option("-n", help="results for each picture")] = 4,
+    pairs: Annotated[bool, typer.Option("--pairs", help="results in pairs of opposite noise: their mean is nearer")] = False,
     method: Annotated[str, typer.Option(metavar="NAME[:KEY=VALUE,...]", help="PiGDM, MMPS, DDRM, RePaint, ...")] = "",
     steps: Annotated[int | None, typer.Option(help="times in the walk; 50 if not given")] = None,
     noise: Annotated[float | None, typer.Option(help="of the input: its std in levels of 255; estimated if not given")] = None,
@@ -81,7 +82,8 @@ def edit(
         ends = " and ".join(f"{dB:.1f}" for dB in film.ends)
         print(f"{film.path}; its ends are the pictures to {ends} dB, its largest step {film.unevenness:.2f} of the mean")
         return
-    wish = task.Wish(given[0], wanted[given[0]], method, noise, n, reference, [Path(p) for p in (lpips or "").split(",") if p])
+    weights = [Path(p) for p in (lpips or "").split(",") if p]
+    wish = task.Wish(given[0], wanted[given[0]], method, noise, n, reference, weights, pairs)
     with bar("editing", "pictures") as progress:
         done = task.edit(run, files, wish, order, folder, progress)
     for one in done:

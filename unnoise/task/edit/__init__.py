@@ -48,6 +48,8 @@ class Wish:
         n: Results for each picture.
         reference: What the results should be, for their error: a file, or a folder of files of the inputs' names.
         lpips: Files of the weights of LPIPS, which then is measured too.
+        pairs: Results 2 k and 2 k + 1 share a seed, the second with the opposite of its noise (see `Rng.mirrored`): each is a
+            result like any other, and the mean of all is nearer to what is expected.
     """
 
     task: str
@@ -57,6 +59,16 @@ class Wish:
     n: int = 4
     reference: Path | None = None
     lpips: Sequence[Path] = ()
+    pairs: bool = False
+
+    def seeds(self, first: int) -> list[int]:
+        """One for each result."""
+        return [first + (k // 2 if self.pairs else k) for k in range(self.n)]
+
+    @property
+    def mirrored(self) -> list[bool]:
+        """Which results are of the opposite noise."""
+        return [self.pairs and k % 2 == 1 for k in range(self.n)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +126,7 @@ def edit(
     if not (model.shown or any(text.startswith("model.Defaults.steps") for text in order.overrides)):
         model.defaults = dataclasses.replace(model.defaults, steps=STEPS)
     model.defaults = dataclasses.replace(model.defaults, batch=min(model.defaults.batch, wish.n))
-    seeds = [order.seeds[0] + k for k in range(wish.n)]
+    seeds = wish.seeds(order.seeds[0])
     done, rows = [], []
     for i, file in enumerate(files):
         if progress:
@@ -150,7 +162,10 @@ def one(
     job = _job(read(file, model.domain), model.domain, wish)  # type: ignore[arg-type]
     x, chosen = _samples(model, job, wish, seeds, cond, callback)
     about = _about(model, file, wish, job, chosen, cond, threads)
-    return Made(job, _levels(x, job), [{**about, "seed": seed} for seed in seeds])
+    abouts = [{**about, "seed": seed} for seed in seeds]
+    if wish.pairs:
+        abouts = [{**one, "mirrored": turned} for one, turned in zip(abouts, wish.mirrored, strict=True)]
+    return Made(job, _levels(x, job), abouts)
 
 
 def _job(picture: Picture, domain: Pictures, wish: Wish) -> Job:
@@ -185,23 +200,23 @@ def _samples(
     callback: Callable[[Moment], object] | None = None,
 ) -> tuple[Tensor, str]:
     """Samples of the result, and the method by name."""
+    more: dict[str, Any] = {"callback": callback, "mirrored": wish.mirrored}
     if model.shown:
         if wish.method:
             raise ValueError(f"--method {wish.method}: this run was trained for the task, and takes no method")
-        return draw(model, job, model.sampler, None, model.times, seeds, cond, callback, shown=shown(model, job)), "its own"
+        return draw(model, job, model.sampler, None, model.times, seeds, cond, shown=shown(model, job), **more), "its own"
     times = Auto()
     if job.measured is None:
         if wish.method:
             raise ValueError(f"--method {wish.method}: variations begin at the picture (SDEdit) and take no other method")
         z = model.codec.encode(_widened(job.picture.x, job.canvas).to(model.device))
-        return draw(
-            model, job, SDEdit(z), None, Below(wish.value, times), seeds, cond, callback
-        ), f"SDEdit:strength={wish.value:g}"
+        below, name = Below(wish.value, times), f"SDEdit:strength={wish.value:g}"
+        return draw(model, job, SDEdit(z), None, below, seeds, cond, **more), name
     if job.repaint is not None and not job.repaint.any():  # nothing to paint
         return job.picture.x.expand(len(seeds), -1, -1, -1), "none"
     measured = latent(job.measured, model)
     chosen: Method = method(wish.method or default(measured), measured)
-    return draw(model, job, chosen.sampler, chosen.rule, times, seeds, cond, callback), chosen.name
+    return draw(model, job, chosen.sampler, chosen.rule, times, seeds, cond, **more), chosen.name
 
 
 def _levels(x: Tensor, job: Job) -> np.ndarray:

@@ -65,10 +65,12 @@ def draw(
     cond: Mapping[str, Any],
     callback: Callable[[Moment], object] | None = None,
     shown: Cond | None = None,
+    mirrored: Sequence[bool] = (),
 ) -> Tensor:
     """Samples of the job's result, (n, C, H, W) on the CPU; sample i is a function of its seed, and of the batch's size.
 
-    `shown` is one row of what a conditional model is shown, whose sides are the picture's own.
+    Where `mirrored` says so, it is of the opposite of its seed's noise. `shown` is one row of what a conditional model is shown,
+    whose sides are the picture's own.
     """
     sides = job.picture.size if shown else job.canvas
     shape = model.codec.shape((model.domain.shape[0], *sides))
@@ -78,6 +80,8 @@ def draw(
     for first in range(0, len(seeds), model.defaults.batch):
         some = seeds[first : first + model.defaults.batch]
         rng = Rng(list(some), device=model.device)
+        if any(mirrored):
+            rng = rng.mirrored(mirrored[first : first + len(some)])
         part = {k: v.to(model.device) for k, v in model.conditions(dict(cond), len(some), denoiser.conds).items()}
         part |= {name: value.to(model.device).expand(len(some), *value.shape[1:]) for name, value in (shown or {}).items()}
         x = prior(denoiser.schedule, shape, visited[0], rng)
