@@ -5,6 +5,7 @@ from unnoise.sampler.adaptive import Adaptive
 from unnoise.sampler.ancestral import Ancestral, noise_moments
 from unnoise.sampler.base import Moment, Noise, Path, Sampler, Walk, encode, path, prior
 from unnoise.sampler.brownian import Brownian
+from unnoise.sampler.course import Course
 from unnoise.sampler.ddim import DDIM, Linear, Renoise
 from unnoise.sampler.deis import DEIS, LMS
 from unnoise.sampler.dps import DPS
@@ -38,6 +39,7 @@ __all__ = [
     "Ancestral",
     "AnnealedLangevin",
     "Brownian",
+    "Course",
     "DPMSolver",
     "DPMpp2M",
     "DPMpp2S",

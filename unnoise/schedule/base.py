@@ -8,11 +8,13 @@ is evaluated for a handful of numbers, never for pictures.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from html import escape
 
 import torch
 from torch import Tensor
 
 HALVINGS = 60  # of [0, 1]: past the resolution of float64
+SHOWN = 101  # points of a curve
 
 
 class Schedule(ABC):
@@ -85,6 +87,18 @@ class Schedule(ABC):
     def uniform(self, u: Tensor) -> Tensor:
         """The time at quantile u in (0, 1) of the schedule's uniform law: over [t_min, 1], or over a table's entries."""
         return self.t_min + (1 - self.t_min) * u
+
+    def _repr_html_(self) -> str:
+        """Its curves, for a notebook."""
+        from unnoise import show
+
+        t = torch.linspace(self.t_min, 1, SHOWN, dtype=torch.float64)
+        with torch.no_grad():
+            scales, log_snr = [scale.tolist() for scale in self(t)], self.log_snr(t).tolist()
+        curves = dict(zip(("alpha", "sigma"), scales, strict=True))
+        head = escape(repr(self).splitlines()[0])
+        charts = show.chart("", t.tolist(), curves) + show.chart("log_snr", t.tolist(), {"": log_snr})
+        return f"<div><code>{head}</code><br>{charts}</div>"
 
 
 def _slope(scale: Tensor, t: Tensor) -> Tensor:
