@@ -3,7 +3,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt
 PY := $(VENV)/bin/python
 
-.PHONY: demo test test-slow check bench docs clean
+.PHONY: demo test test-slow check bench claims docs clean
 
 demo: $(VENV)/.demo  ## train on real handwritten digits and show what came out
 	$(VENV)/bin/unnoise train digits --out runs/digits
@@ -23,6 +23,9 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.dev  ## measurements, kept in benchmarks/results
 	$(PY) -m benchmarks
+
+claims: $(VENV)/.dev  ## what the field says, tried on small data: docs/claims.md; hours, goes on where it was
+	$(PY) -m benchmarks claims
 
 docs: $(VENV)/.docs  ## the documentation site, without warnings: docs/_build/html/index.html
 	$(PY) -m sphinx -q -W --keep-going -b html docs docs/_build/html
