@@ -10,8 +10,15 @@ project = "unnoise"
 author = "the authors of unnoise"
 copyright = "the authors of unnoise, Apache-2.0"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "formulas"]
-exclude_patterns = ["_build", "_ext"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "formulas"]
+exclude_patterns = ["_build", "_ext", "labs/runs"]
+
+# The labs are notebooks: executed when the site is built, and again only where their code has changed (`make clean` forgets).
+nb_execution_mode = "cache"
+nb_execution_cache_path = str(HERE / "_build" / "labs")
+nb_execution_timeout = 1800
+nb_execution_raise_on_error = True
+nb_merge_streams = True
 
 myst_enable_extensions = ["deflist", "dollarmath", "html_image"]
 myst_heading_anchors = 4
