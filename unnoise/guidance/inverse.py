@@ -21,6 +21,8 @@ from unnoise.operator import Measurement, Spectrum
 from unnoise.operator.solve import conjugate_gradients
 from unnoise.tensor import Cond, expand
 
+Number = float | Tensor  # one for all samples, or one for each, which broadcasts over x
+
 STEPS = 30  # of conjugate gradients, where an operator tells no singular values
 
 
@@ -52,7 +54,7 @@ class PiGDM(Guidance):
         answer, vjp = answer_with_vjp(denoise, x_t, t, cond, once=True)
         alpha, sigma, factor = coefficients(denoise, x_t, t)
         r2 = (self.spread * sigma) ** 2 / (sigma**2 + (alpha * self.spread) ** 2)
-        return answer._replace(x0=answer.x0 + factor * vjp(explained(self.measured, answer.x0, r2)))
+        return answer._replace(x0=answer.x0 + vjp(explained(self.measured, answer.x0, r2)).mul_(factor))
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,22 +93,26 @@ class MMPS(Guidance):
         return answer._replace(x0=answer.x0 + factor * vjp(back(off)))
 
 
-def coefficients(denoise: Denoise, x_t: Tensor, t: Time) -> tuple[Tensor, Tensor, Tensor]:
-    """alpha_t, sigma_t and sigma_t^2 / alpha_t (0 where alpha_t is), each broadcasting over x_t: of one row for one time."""
-    alpha, sigma = denoise.schedule(times(t, len(x_t) if isinstance(t, Tensor) else 1))
+def coefficients(denoise: Denoise, x_t: Tensor, t: Time) -> tuple[Number, Number, Number]:
+    """alpha_t, sigma_t and sigma_t^2 / alpha_t (0 where alpha_t is): as numbers, where all samples are at one time."""
+    if not isinstance(t, Tensor):
+        one, other = (part.item() for part in denoise.schedule(times(t, 1)))
+        return one, other, other**2 / one if one > 0 else 0.0
+    alpha, sigma = denoise.schedule(times(t, len(x_t)))
     factor = torch.where(alpha > 0, sigma**2 / alpha.clamp(min=1e-30), 0)
     return tuple(expand(part.to(x_t.device, x_t.dtype), x_t) for part in (alpha, sigma, factor))  # type: ignore[return-value]
 
 
-def explained(measured: Measurement, x0: Tensor, r2: Tensor) -> Tensor:
-    """A^T (r2 A A^T + std^2)^-1 (y - A(x0)), of x0's shape; r2 broadcasts over it."""
+def explained(measured: Measurement, x0: Tensor, r2: Number) -> Tensor:
+    """A^T (r2 A A^T + std^2)^-1 (y - A(x0)), of x0's shape."""
     operator, y = measured.operator, measured.value(x0)
     if not operator.linear:
         return (operator.pinv(y, x0) - operator.pinv(operator(x0), x0)) / (r2 + measured.std**2)
     spectrum = operator.spectrum(x0)
     if spectrum is not None:
-        return spectrum.back(spectrum.s * whitened(spectrum, measured, x0, r2))
-    wide = r2.reshape(-1, *(1 for _ in y.shape[1:]))
+        off = spectrum.seen(y) - spectrum.s * spectrum.into(x0)
+        return spectrum.back(off.mul_(_gain(spectrum, r2, measured.std)))
+    wide = r2.reshape(-1, *(1 for _ in y.shape[1:])) if isinstance(r2, Tensor) else r2
 
     def covariance(v: Tensor) -> Tensor:
         return wide * operator(operator.adjoint(v, x0)) + measured.std**2 * v
@@ -114,11 +120,10 @@ def explained(measured: Measurement, x0: Tensor, r2: Tensor) -> Tensor:
     return operator.adjoint(conjugate_gradients(covariance, y - operator(x0), STEPS, 1e-6), x0)
 
 
-def whitened(spectrum: Spectrum, measured: Measurement, x0: Tensor, r2: Tensor) -> Tensor:
-    """(r2 s^2 + std^2)^-1 (U^T y - s V^T x0), 0 where nothing is seen."""
-    off = spectrum.seen(measured.value(x0)) - spectrum.s * spectrum.into(x0)
-    spread = r2 * spectrum.s**2 + measured.std**2
-    return torch.where(spectrum.known, off / spread.where(spectrum.known, torch.ones_like(spread)), 0)
+def _gain(spectrum: Spectrum, r2: Number, std: float) -> Tensor:
+    """s / (r2 s^2 + std^2), 0 where nothing is seen: of the size of the singular values, and so no work where they are shared."""
+    spread = r2 * spectrum.s**2 + std**2
+    return torch.where(spectrum.known, spectrum.s / spread.where(spectrum.known, torch.ones_like(spread)), 0)
 
 
 def linearised(measured: Measurement, x0: Tensor) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
