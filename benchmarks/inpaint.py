@@ -1,10 +1,10 @@
 """Half a digit painted anew: `python -m benchmarks inpaint RUN DATA [DIGITS] [STEPS]`, some four minutes of one core.
 
 RUN is a model of MNIST, DATA the data. Of DIGITS test digits one half each (upper, lower, left, right in turn) is repainted three
-times, without telling the class, by the method that `unnoise edit --inpaint` takes. A judge (a network trained on real digits,
-never used in generation) says what the completions are. Where the half that is left determines the digit is told by a second
-network, trained on such halves of training digits: it is sure (0.9) there; where it is in doubt (below 0.6) completions should
-differ. The first 24 are shown on `inpaint-RUN.png` in the working directory.
+times, without telling the class, by the method that `unnoise edit --inpaint` takes; by the run itself where it was trained to
+paint. A judge (a network trained on real digits, never used in generation) says what the completions are. Where the half that is
+left determines the digit is told by a second network, trained on such halves of training digits: it is sure (0.9) there; where
+it is in doubt (below 0.6) completions should differ. The first 24 are shown on `inpaint-RUN.png` in the working directory.
 """
 
 import json
@@ -18,6 +18,7 @@ from torch import Tensor
 from unnoise.metric.features.classifier import train as train_classifier
 from unnoise.model import load
 from unnoise.operator import Mask, Measurement
+from unnoise.operator.law import HOLE
 from unnoise.sampler import prior
 from unnoise.task.edit.methods import default, method
 from unnoise.task.edit.walks import believed
@@ -55,7 +56,8 @@ def main(run: str, data: str, digits: str = "80", steps: str = "20") -> None:
         "judge_on_real": judge.accuracy(*test),
         "halves_on_real": half.accuracy(test[0] * (1 - white), test[1]),
         "kept_pixels_differ_by": float(max(((x - test[0]) * (1 - white)).abs().max() for x in painted)),
-        "method": default(Measurement(Mask(white), test[0])), "steps": int(steps), "digits": len(test[0]), "completions": TIMES,
+        "method": "its own" if model.shown else default(Measurement(Mask(white), test[0])),
+        "steps": int(steps), "digits": len(test[0]), "completions": TIMES,
         "cpu_seconds_a_completion": round(seconds / (TIMES * len(test[0])), 2), "sheet": sheet.name,
     }))  # fmt: skip
 
@@ -83,6 +85,8 @@ def half_probability(classifier, x: Tensor) -> Tensor:
 @torch.no_grad()
 def paint(model, x: Tensor, white: Tensor, steps: int, seed: int) -> Tensor:
     """Each digit with its white half painted."""
+    if model.shown:
+        return itself(model, x, white, steps, seed)
     done = []
     for rows in torch.arange(len(x)).split(model.defaults.batch):
         measured = Measurement(Mask(white[rows]), x[rows] * (1 - white[rows]), STD)
@@ -92,6 +96,12 @@ def paint(model, x: Tensor, white: Tensor, steps: int, seed: int) -> Tensor:
         made = sampler(denoiser, prior(denoiser.schedule, x.shape[1:], times[0], rng), times, rng=rng)
         done.append(torch.where(white[rows] > 0, made, x[rows]))
     return torch.cat(done)
+
+
+def itself(model, x: Tensor, white: Tensor, steps: int, seed: int) -> Tensor:
+    """The same by a model that is shown the hole and what it leaves."""
+    cond = model.shown.given(x * (1 - white), {HOLE: white}, x)
+    return model.sample(seeds=[1000 * seed + i for i in range(len(x))], cond=cond, steps=steps)
 
 
 if __name__ == "__main__":
