@@ -1,5 +1,6 @@
 """The documentation site: `make docs`, then docs/_build/html/index.html."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -13,7 +14,9 @@ copyright = "the authors of unnoise, Apache-2.0"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "formulas"]
 exclude_patterns = ["_build", "_ext", "labs/runs"]
 
-# The labs are notebooks: executed when the site is built, and again only where their code has changed (`make clean` forgets).
+os.environ.setdefault("MATPLOTLIBRC", str(HERE / "labs" / "matplotlibrc"))  # the style of all notebooks
+
+# Labs and questions are notebooks: executed when the site is built, and again only where their code has changed.
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(HERE / "_build" / "labs")
 nb_execution_timeout = 1800
