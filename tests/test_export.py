@@ -187,6 +187,19 @@ def test_a_saved_model_is_loaded_anywhere(tmp_path: Path) -> None:
         model.save_pretrained(tmp_path / "elsewhere")
 
 
+def test_half_precision_is_half_the_size_and_proved(tmp_path: Path) -> None:
+    run = saved(make({}), tmp_path / "run")
+    certificate = export(run, tmp_path / "half", "unnoise", half=True)
+    whole, weights = run / "weights.safetensors", tmp_path / "half" / "weights.safetensors"
+    assert {one.dtype for one in read_weights(weights)[0].values()} == {torch.float16}
+    assert weights.stat().st_size < 0.55 * whole.stat().st_size
+    assert certificate.line()
+    kept, before = (load(folder).denoiser.state_dict() for folder in (weights.parent, run))
+    assert all(one.dtype == torch.float32 and torch.equal(one, before[name].half().float()) for name, one in kept.items())
+    with pytest.raises(ValueError, match="--half"):
+        export(run, tmp_path / "onnx", "onnx", half=True)
+
+
 @pytest.mark.slow
 def test_programs_answer_as_the_network(tmp_path: Path) -> None:
     run = saved(make(FEW, (1, 8, 8), LABEL), tmp_path / "run")

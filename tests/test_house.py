@@ -14,7 +14,7 @@ import unnoise
 
 ROOT = Path(unnoise.__file__).parent
 FLOORS = [
-    {"tensor", "show"},
+    {"tensor", "show", "box"},
     {"condition"},
     {"schedule", "level", "prediction", "nn", "operator", "codec", "domain", "metric", "train"},
     {"denoiser", "network", "certificate"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -81,6 +81,33 @@ def unknown_condition(name: str, conditions: Conditions) -> str:
     return f"the model takes no condition {name!r}; {hint}"
 
 
+def named(cond: Mapping[str, Any], conditions: Conditions) -> dict[str, Any]:
+    """Conditions of which some are told by a class alone, {"flag": True}: each under the condition that has that class.
+
+    Raises:
+        ValueError: For a word that is no class, or one of several conditions, or tells what is told already.
+    """
+    found = {
+        name: value for name, value in cond.items() if value is not True or (name in conditions and not conditions[name].classes)
+    }
+    for word in [name for name in cond if name not in found]:
+        owners = [name for name, condition in conditions.items() if word in condition.classes]
+        if not owners:
+            classes = [one for condition in conditions.values() for one in condition.classes]
+            raise ValueError(f"no class {word!r}; {_nearest(word, classes)}")
+        if len(owners) > 1 or owners[0] in found:
+            raise ValueError(f"{word!r} is a class of {' and of '.join(owners)}: say NAME={word}, each name once")
+        found[owners[0]] = word
+    return found
+
+
+def _nearest(word: str, names: Sequence[str]) -> str:
+    """Which names a word may have meant, or else some that there are."""
+    near = get_close_matches(word, names, 3)
+    some = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    return f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {some or 'none'}"
+
+
 def rows(name: str, condition: Condition, value: Any, n: int) -> Tensor:
     """One condition's value as a person writes it, (n, *shape): a class by number or name, a number, a vector; None is its null.
 
@@ -117,8 +144,7 @@ def _one(name: str, condition: Condition, value: Any) -> Any:
         return condition.classes.index(value)
     number = int(value) if isinstance(value, int | Tensor) or str(value).lstrip("-").isdecimal() else -1
     if not 0 <= number <= len(condition.classes):
-        shown = ", ".join(condition.classes[:12]) + (", ..." if len(condition.classes) > 12 else "")
-        raise ValueError(f"{name} = {value}: no such class; there are {shown}")
+        raise ValueError(f"{name} = {value}: no such class; {_nearest(str(value), condition.classes)}")
     return number
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ __all__ = [
     "Loop",
     "Precision",
     "Run",
+    "RunOrBox",
     "SamplerName",
     "Scale",
     "Seed",
@@ -24,6 +26,7 @@ __all__ = [
     "Steps",
     "Threads",
     "app",
+    "boxed",
     "budgets",
     "changes",
     "conditions",
@@ -45,8 +48,9 @@ Threads = Annotated[int | None, typer.Option(help="CPU threads; all cores if not
 Precision = Annotated[str, typer.Option(help="fp32 or bf16")]
 Set = Annotated[list[str], typer.Option("--set", metavar="SECTION.NAME.KEY=VALUE", help="change the recipe; repeatable")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="the folder that `unnoise train` wrote")]
+RunOrBox = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="a run's folder; the model in the box if not given")]
 Seed = Annotated[int, typer.Option(help="of everything random")]
-Cond = Annotated[list[str], typer.Option(metavar="NAME=VALUE", help="a condition; repeatable")]
+Cond = Annotated[list[str], typer.Option(metavar="CLASS|NAME=VALUE", help="a condition; repeatable")]
 Steps = Annotated[int | None, typer.Option(help="times in the walk; the run's if not given")]
 SamplerName = Annotated[str | None, typer.Option(help="DDIM, DPMpp2M, Heun, ...; options by --set sampler.NAME.KEY=VALUE")]
 Scale = Annotated[float | None, typer.Option(help="of guidance, classifier-free if no other; 1 is none")]
@@ -56,6 +60,14 @@ Format = Annotated[str, typer.Option("--format", help="of the film: gif, webp, a
 Delay = Annotated[int, typer.Option(help="of each frame, in milliseconds")]
 
 
+def boxed() -> Path:
+    """The model in the box, and one line that says so."""
+    from unnoise.box import BOX, KNOWS
+
+    print(f"no run is named: the model in the box, of {KNOWS}", file=sys.stderr)
+    return BOX
+
+
 def changes(set_: list[str], steps: int | None = None, sampler: str | None = None) -> list[str]:
     """The recipe's changes of a command: a sampler, what --set says, and the number of steps."""
     named, counted = [f"sampler={sampler}"] if sampler else [], [] if steps is None else [f"model.Defaults.steps={steps}"]
@@ -63,10 +75,13 @@ def changes(set_: list[str], steps: int | None = None, sampler: str | None = Non
 
 
 def conditions(pairs: list[str], option: str = "--cond") -> dict[str, Any] | None:
-    """NAME=VALUE pairs; a value that is a number is one, "none" is the null, and no pair at all is None."""
+    """NAME=VALUE pairs, or classes alone; a value that is a number is one, "none" is the null, and no pair at all is None."""
     found: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
+        if not equals and option == "--cond":
+            found[pair] = True  # a class alone: its name says of which condition
+            continue
         if not equals:
             raise ValueError(f"{option} {pair}: expected NAME=VALUE")
         parts = [None if part == "none" else _number(part) for part in text.split(",")]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from unnoise import share
 from unnoise.codec import Codec
-from unnoise.condition import Conditions, unknown_condition
+from unnoise.condition import Conditions, named, unknown_condition
 from unnoise.condition import rows as of_rows
 from unnoise.denoiser import Denoise, Denoiser, Recogniser
 from unnoise.domain import Domain
@@ -284,7 +284,7 @@ class Model:
         """Conditions as a person writes them, as tensors of n rows.
 
         Args:
-            cond: As `sample` takes it.
+            cond: As `sample` takes it; a class may stand alone, as {"flag": True}.
             n: How many samples.
             known: The conditions there are; those of the model under its own guidance if not given.
 
@@ -292,6 +292,7 @@ class Model:
             ValueError: For a name, class or shape that the model does not know.
         """
         known = self.conds if known is None else known
+        cond = named(cond, known)
         for name in cond:
             if name not in known:
                 raise ValueError(unknown_condition(name, known))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from unnoise.box import BOX
 from unnoise.engine import attach, exported
 from unnoise.model.base import FILES, Model
 from unnoise.recipe import Recipe
@@ -18,7 +19,7 @@ from unnoise.zoo.read import json_file, readable, text_file
 
 
 def load(
-    run: Path | str,
+    run: Path | str | None = None,
     *,
     device: torch.device | str = "cpu",
     overrides: Sequence[str] = (),
@@ -28,7 +29,7 @@ def load(
     """The model of a run folder, which needs nothing but itself: moved or copied it still works, without its data.
 
     Args:
-        run: The folder.
+        run: The folder; None: the model in the box, of faces, hands and flags.
         device: Where the model is put.
         overrides: "section.Name.key=value" changes of how it is sampled.
         allow: Names of code from outside the package ("module:Name") that the recipe may run.
@@ -37,6 +38,7 @@ def load(
     Raises:
         ValueError: If this is not a run, a file of it is damaged, or the engine cannot run here.
     """
+    run = BOX if run is None else run
     folder = Path(run)
     if engine == "onnx" and exported(folder):
         return _of_export(folder, device, overrides)

@@ -18,6 +18,9 @@ WORDS = {
     "recall": "recall",
     "density": "density",
     "coverage": "coverage",
+    "copies": "share nearer to a training item than half of what new data are",
+    "nearest": "median distance to the nearest training item, over that of new data",
+    "favour": "share nearer to training data than to as many new (0.5: no memory)",
 }
 USE = {
     "unnoise": """```

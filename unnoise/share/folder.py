@@ -46,23 +46,37 @@ def finished(folder: Path) -> Iterator[Path]:
         raise
 
 
-def save(model: Any, folder: Path, card: Card) -> Certificate:
+def save(model: Any, folder: Path, card: Card, half: bool = False) -> Certificate:
     """Writes a model as a run folder that `load` reads anywhere, into a new folder: recipe, facts, weights, card, certificate.
 
     What is written is what the network holds; it is read back and asked before the folder gets its name. No optimizer, no path
-    of this machine.
+    of this machine. Where `half`, weights are rounded to half precision first, and the proof is of the rounded ones.
 
     Raises:
         ValueError: If the recipe names files of this machine that sampling needs, the folder is not empty, or the proof fails.
     """
     with finished(Path(folder)) as draft:
+        model = rounded(model) if half else model
         describe(model, draft)
         step = {"step": str(card.row["step"])} if "step" in card.row else {}
-        write_weights(draft / WEIGHTS, model.denoiser.state_dict(), {"format": "unnoise", **step})
+        weights = model.denoiser.state_dict()
+        weights = {name: one.half() if half and one.is_floating_point() else one for name, one in weights.items()}
+        write_weights(draft / WEIGHTS, weights, {"format": "unnoise", **step})
         certificate = _proof(model, draft)
         certificate.write(draft)
         (draft / "README.md").write_text(card.text(model, certificate), "utf-8")
     return certificate
+
+
+def rounded(model: Any) -> Any:
+    """The same model with weights that half precision can hold."""
+    made = copy.copy(model)
+    made.denoiser = copy.deepcopy(model.denoiser)
+    with torch.no_grad():
+        for one in made.denoiser.state_dict().values():
+            if one.is_floating_point():
+                one.copy_(one.half())
+    return made
 
 
 def describe(model: Any, folder: Path) -> None:

@@ -6,6 +6,7 @@ from unnoise.cli.verbs import sample
 from unnoise.cli.verbs import edit
 from unnoise.cli.verbs import animate
 from unnoise.cli.verbs import serve
+from unnoise.cli.verbs import explain
 from unnoise.cli.verbs import watch
 from unnoise.cli.verbs import info
 from unnoise.cli.verbs import check

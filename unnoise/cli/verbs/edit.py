@@ -16,11 +16,11 @@ from unnoise.cli.app import (
     Frames,
     Loop,
     Precision,
-    Run,
     Seed,
     Set,
     Threads,
     app,
+    boxed,
     changes,
     conditions,
     integers,
@@ -29,8 +29,9 @@ from unnoise.cli.app import (
 
 @app.command()
 def edit(
-    run: Run,
-    files: Annotated[list[Path], typer.Argument(metavar="IN...", help="pictures")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="[RUN] IN...", help="a run's folder (the model in the box), then pictures")
+    ],
     inpaint: Annotated[Path | None, typer.Option(metavar="MASK", help="white in the mask is repainted, black kept")] = None,
     outpaint: Annotated[str | None, typer.Option(metavar="L,T,R,B", help="paint margins of so many pixels")] = None,
     upscale: Annotated[int | None, typer.Option(metavar="FACTOR", help="so many times as large")] = None,
@@ -51,7 +52,7 @@ def edit(
     cond: Cond = [],  # noqa: B006
     reference: Annotated[Path | None, typer.Option(help="what should come out: a picture, or a folder of them")] = None,
     lpips: Annotated[str | None, typer.Option(metavar="FILE[,FILE]", help="weights of LPIPS, to measure it too")] = None,
-    out: Annotated[Path | None, typer.Option(help="where the files go; RUN/edited if not given")] = None,
+    out: Annotated[Path | None, typer.Option(help="where the files go; RUN/edited, or box/edited, if not given")] = None,
     set_: Set = [],  # noqa: B006
     device: Device = "auto",
     precision: Precision = "fp32",
@@ -74,9 +75,11 @@ def edit(
         raise ValueError(f"one task is expected of {', '.join('--' + name for name in wanted)}, given {len(given)}")
     if n < 1 or (noise is not None and not noise >= 0):
         raise ValueError(f"-n {n} --noise {noise}: expected at least one result, and a noise of at least 0")
+    named = files[0].is_dir() or (len(files) > 1 and not files[0].is_file())
+    run, files = (files[0], files[1:]) if named else (boxed(), files)
     changed = changes(set_, steps)
     order = Order([seed], conditions(cond), changed, device, precision, threads)
-    folder = out or run / "edited"
+    folder = out or (run if named else Path("box")) / "edited"
     if interpolate:
         film = travel(run, files, Travel(frames, loop, Film(format_, delay)), order, folder)
         ends = " and ".join(f"{dB:.1f}" for dB in film.ends)

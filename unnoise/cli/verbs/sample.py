@@ -7,12 +7,27 @@ from typing import Annotated
 
 import typer
 
-from unnoise.cli.app import Cond, Device, Precision, Run, SamplerName, Scale, Seed, Set, Steps, Threads, app, changes, conditions
+from unnoise.cli.app import (
+    Cond,
+    Device,
+    Precision,
+    RunOrBox,
+    SamplerName,
+    Scale,
+    Seed,
+    Set,
+    Steps,
+    Threads,
+    app,
+    boxed,
+    changes,
+    conditions,
+)
 
 
 @app.command()
 def sample(
-    run: Run,
+    run: RunOrBox = None,
     n: Annotated[int | None, typer.Option("-n", help="how many: seeds SEED, SEED + 1, ...")] = None,
     seeds: Annotated[str | None, typer.Option(help="the seeds themselves: 0-63 or 3,5,9")] = None,
     steps: Steps = None,
@@ -20,7 +35,7 @@ def sample(
     cond: Cond = [],  # noqa: B006
     scale: Scale = None,
     classifier: Annotated[Path | None, typer.Option(help="a run of a noise-aware classifier that guides")] = None,
-    out: Annotated[Path | None, typer.Option(help="where the files go; RUN/samples if not given")] = None,
+    out: Annotated[Path | None, typer.Option(help="where the files go; RUN/samples, or box/samples, if not given")] = None,
     set_: Set = [],  # noqa: B006
     device: Device = "auto",
     precision: Precision = "fp32",
@@ -38,6 +53,8 @@ def sample(
     if classifier is not None and scale is None:
         raise ValueError("--classifier needs --scale: 1 is the class as the model knows it, 2 or more is surer of it")
     listed = task.seeds(seeds) if seeds else list(range(seed, seed + (n or 16)))
+    out = out or (Path("box/samples") if run is None else None)
+    run = boxed() if run is None else run
     changed = changes(set_, steps, sampler)
     changed += [f"guidance.Classifier.run={str(classifier)!r}"] * (classifier is not None)
     changed += [f"guidance.{task.scaled(run, changed)}.scale={scale}"] * (scale is not None)

@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
-from unnoise.cli.app import Device, Threads, app
+from unnoise.cli.app import Device, Threads, app, boxed
 
 
 @app.command()
 def serve(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="folders that `unnoise train` wrote")],
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[RUN...]", help="folders that `unnoise train` wrote; the model in the box if not given"),
+    ] = None,
     host: Annotated[
         str, typer.Option(help="the address to listen on; others than this machine's need --token-file")
     ] = "127.0.0.1",
@@ -35,4 +38,4 @@ def serve(
     if memory is not None and not memory > 0:
         raise ValueError(f"--memory {memory:g}: expected more than 0 GB")
     limit = None if memory is None else int(memory * 1e9)
-    serve(Order(runs, host, port, token_file, allow_host, device, threads, batch, limit), log_level)
+    serve(Order(runs or [boxed()], host, port, token_file, allow_host, device, threads, batch, limit), log_level)

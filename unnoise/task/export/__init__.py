@@ -36,6 +36,7 @@ def export(
     overrides: Sequence[str] = (),
     license: str | None = None,
     datasets: Sequence[str] = (),
+    half: bool = False,
 ) -> Certificate:
     """Writes a run's model into a new folder, which gets its name when what is in it has proved equal.
 
@@ -46,6 +47,7 @@ def export(
         cond: For diffusers: conditions to fix for good.
         overrides: "section.Name.key=value" of sampler, times, guidance and model: how the model is sampled by default.
         license, datasets: For the model card, as hubs name them.
+        half: Weights in half precision, of the format "unnoise".
 
     Raises:
         ValueError: For a folder that is no run, what the format cannot say, or a proof that fails.
@@ -54,6 +56,8 @@ def export(
         raise ValueError(f"--format {form}: expected one of {', '.join(FORMATS)}")
     if cond and form != "diffusers":
         raise ValueError(f"--cond fixes conditions for diffusers; the format {form} keeps them")
+    if half and form != "unnoise":
+        raise ValueError(f"--half is for the format unnoise; --format {form} keeps the precision of the weights")
     for override in overrides:
         if override.partition(".")[0].partition("=")[0] not in CHANGED:
             raise ValueError(f"--set {override}: an export changes {', '.join(CHANGED)} alone; the rest is trained")
@@ -64,7 +68,7 @@ def export(
     about: dict[str, Any] = {"license": license, "datasets": datasets, "row": row, "report": report}
     card = share.Card(out.resolve().name, form, **about)
     if form == "unnoise":
-        return share.save(model, out, card)
+        return share.save(model, out, card, half)
     with share.finished(out) as draft:
         if form == "diffusers":
             certificate = diffusers.write(model, draft, cond)
