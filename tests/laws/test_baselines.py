@@ -206,6 +206,15 @@ def test_a_decoder_looks_at_its_latent_alone() -> None:
         Decoder(SHAPE, latent=31)
 
 
+@pytest.mark.parametrize("hidden", [0, 16])
+def test_a_hidden_layer_lets_the_class_say_where_a_latent_leads(hidden: int) -> None:
+    network, drawn = Decoder(SHAPE, CONDS, latent=4, width=8, multipliers=(1, 2), hidden=hidden), []
+    network.stem.register_forward_hook(lambda module, given, found: drawn.append(found))
+    x = Rng([0]).normal(SHAPE, "x").expand(2, *SHAPE)
+    network(x, torch.ones(2), {"label": torch.tensor([0, 1])})
+    assert torch.equal(drawn[0][0], drawn[0][1]) == (not hidden)
+
+
 @pytest.mark.parametrize("shape", [(1, 24, 40), (3, 7, 9), (2, 1, 1), (1, 33), (2, 4, 5, 6)], ids=str)
 def test_an_encoder_answers_for_each_sample(shape: tuple[int, ...]) -> None:
     net = Encoder(shape, 3, CONDS, width=8, multipliers=(1, 2), hidden=16)

@@ -59,7 +59,11 @@ CASES: dict[str, list[Make]] = {
         lambda *a, **k: ncsnpp(*a, **k, multipliers=(1, 1, 2), inputs="residual", outputs="skip"),
     ],
     "DiT": [dit, lambda *a, **k: dit(*a, **k, patch=3, features="cos sin endpoint", embeddings=2, ratio=2.5)],
-    "Decoder": [decoder, lambda *a, **k: decoder(*a, **k, features="fourier", multipliers=(1, 1, 2), tanh=True)],
+    "Decoder": [
+        decoder,
+        lambda *a, **k: decoder(*a, **k, features="fourier", multipliers=(1, 1, 2), tanh=True),
+        lambda *a, **k: decoder(*a, **k, hidden=12),
+    ],
     "MLP": [mlp, lambda *a, **k: mlp(*a, **k, features="fourier")],
 }
 MEMBERS = [pytest.param(make, id=f"{name}-{i}") for name in CASES for i, make in enumerate(CASES[name])]

@@ -40,6 +40,8 @@ class Decoder(nn.Module):
         latent: Numbers in the latent; None: 64, or as many as x has.
         width: Channels at full size.
         multipliers: Of the width, one for each level; each has half the sides of the one before.
+        hidden: Units of a layer between the latent and the first picture, which is told the embedding beside the latent; 0: none.
+            Norms let a class change how a picture is drawn, but not where a latent leads.
         tanh: Keep the answer within -1 and 1.
         variance: Answer 2 C channels: the prediction, then the learned variance.
         features: Of the level. See `nn.Embedding`.
@@ -61,6 +63,7 @@ class Decoder(nn.Module):
         tanh: bool = False,
         variance: bool = False,
         features: str = "cos sin",
+        hidden: int = 0,
     ) -> None:
         super().__init__()
         check_levels(shape, len(multipliers), ())
@@ -73,7 +76,9 @@ class Decoder(nn.Module):
         self.small = [widths[-1], *(-(-side // 2 ** (len(widths) - 1)) for side in shape[1:])]
         beside_it = (taken(shape, self.conds) - shape[0]) * math.prod(shape[1:])
         self.embed = Embedding(features, width, dim, self.conds)
-        self.stem = nn.Linear(self.latent + beside_it, math.prod(self.small))
+        told = self.latent + beside_it
+        self.bend = nn.Sequential(nn.Linear(told + dim, hidden), nn.SiLU()) if hidden else None
+        self.stem = nn.Linear(hidden or told, math.prod(self.small))
         self.norms, self.larger = nn.ModuleList(), nn.ModuleList()
         for here, after in itertools.pairwise(reversed(widths)):
             self.norms.append(AdaptiveNorm(here, dim))
@@ -86,7 +91,10 @@ class Decoder(nn.Module):
         cond = complete(self.conds, cond, len(x), x.device)
         embedding = self.embed(level, cond)  # (B, E)
         z, *others = (part.flatten(1) for part in beside(x, self.conds, cond))
-        h = self.stem(torch.cat([z[:, : self.latent], *others], 1))
+        h = torch.cat([z[:, : self.latent], *others], 1)
+        if self.bend is not None:
+            h = self.bend(torch.cat([h, embedding], 1))  # (B, hidden)
+        h = self.stem(h)
         h = h.reshape(len(x), *self.small)  # (B, W, ... / 2^levels)
         for norm, larger in zip(self.norms, self.larger, strict=True):
             h = larger(F.silu(norm(h, embedding)))  # (B, W, ... / 2^level)
