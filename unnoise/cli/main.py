@@ -37,5 +37,7 @@ def _code(error: Exception) -> int:
 
 
 def _leave(message: str, code: int) -> NoReturn:
-    print(f"unnoise: {message}", file=sys.stderr)
+    world = int(os.environ.get("WORLD_SIZE", 1))  # of several processes each says who it is
+    who = f"rank {os.environ.get('RANK', 0)} of {world}: " if world > 1 else ""
+    print(f"unnoise: {who}{message}", file=sys.stderr)
     sys.exit(code)

@@ -52,7 +52,7 @@ class Archive:
                     continue
                 if not wanted(name):
                     self.others[suffix(name)] += 1
-                elif reason := obstacle or _unsafe(name, parts, size, seen):
+                elif reason := obstacle or unsafe(name, parts, size, seen):
                     if suffix(name) in PICTURES:
                         self.refused[name] = reason
                 else:
@@ -89,8 +89,17 @@ class Zip(Archive):
 def source(root: Path) -> Source:
     """The folder, archive or array at `root`. ValueError, in one line, for anything else."""
     from unnoise.domain.arrays import ARRAYS, Arrays
+    from unnoise.domain.shards import Shards, shards
+    from unnoise.domain.tables import HUB, Table, is_table
 
-    expected = f"expected a folder of pictures, a {', '.join(TAR + ZIP)} of one, or a .npy or .npz of pictures"
+    expected = (
+        f"expected a folder of pictures, a {', '.join(TAR + ZIP)} of one, a .npy or .npz of pictures, shards such as "
+        f"'part-{{000..009}}.tar' or a folder of them, a folder of Parquet or Arrow files, or {HUB}OWNER/NAME"
+    )
+    if (found := shards(root)) is not None:
+        return Shards(found)
+    if is_table(root):
+        return Table(str(root))
     if root.is_dir():
         return Folder(root)
     if not root.exists():
@@ -104,7 +113,8 @@ def source(root: Path) -> Source:
     raise ValueError(f"{root} is a single file; {expected}")
 
 
-def _unsafe(name: str, parts: list[str], size: int, seen: set[str]) -> str:
+def unsafe(name: str, parts: list[str], size: int, seen: set[str]) -> str:
+    """Why a member is not read; "" if nothing speaks against it."""
     if name.startswith(("/", "\\")) or ".." in parts or "\\" in name or ":" in parts[0] or "\0" in name or "" in parts:
         return "a path that leads out of the archive"
     if size > MAX_MEMBER:

@@ -106,14 +106,14 @@ class Rows:
     """A data set that is some rows of one array, which may be a memory map.
 
     Args:
-        x: All items, (N, *shape), of any depth.
+        x: All items, (N, *shape), of any depth; or what gives some of them by number, as an array does.
         rows: Those of this data set, (n,).
         columns: Each condition of all items, (N, ...).
         span: The values of the array that become -1 and 1.
         flip: Whether a training item is mirrored, left for right, with probability 1/2.
     """
 
-    x: np.ndarray
+    x: Any
     rows: np.ndarray
     columns: Mapping[str, np.ndarray]
     span: tuple[float, float] = (-1, 1)

@@ -1,7 +1,8 @@
 """Pictures decoded once, into a memory-mapped array: a folder of the cache for each set in each form.
 
-`x.npy` (N, C, H, W) at the depth of the source, `tables.npz` (splits, fingerprints and conditions),
-`names` and `meta.json`. The key is a digest of the list of files (name, size, times) and of the form asked for. A folder is built
+`x.npy` (N, C, H, W) at the depth of the source, `tables.npz` (splits, fingerprints and conditions), `names` and `meta.json`. Of
+shards that would take more than $UNNOISE_CACHE_LIMIT there is `places.npy` in place of the array: they are decoded each time.
+The key is a digest of the list of files (name, size, times) and of the form asked for. A folder is built
 beside its place and renamed into it, so that it is whole or not there, and of two that build at once both succeed.
 """
 
@@ -30,9 +31,13 @@ from unnoise.domain.base import SPLITS, content_digest, fingerprint
 from unnoise.domain.decode import Header, picture
 from unnoise.domain.files import Source, conditions, printable, split_of
 from unnoise.domain.form import DEPTHS, TOP, Form, common_channels
+from unnoise.domain.inplace import InPlace
+from unnoise.domain.inplace import limit as cache_limit
+from unnoise.domain.shards import Shards
 from unnoise.domain.survey import Broken, Survey, each, refuse_broken, refuse_nothing, survey
 
 VERSION = 1  # of what decoding gives: a new one leaves the old cache aside
+PLACES = "places.npy"
 DAY = 86_400
 NONE = len(SPLITS)  # the split of what is in none
 
@@ -54,7 +59,7 @@ class Wish:
 class Pack:
     """A set of decoded pictures: `x` (N, C, H, W), its tables `split` and `print` (N,), and each condition's column (N, ...)."""
 
-    x: np.ndarray
+    x: np.ndarray | InPlace
     meta: dict[str, Any]
     tables: dict[str, np.ndarray]
     columns: dict[str, np.ndarray]
@@ -87,9 +92,9 @@ def pack(root: str, wish: Wish, limit: float, found: Survey | None = None) -> Pa
     asked = json.dumps([VERSION, asdict(wish), files.signature()])
     key = hashlib.sha256(asked.encode()).hexdigest()[:32]
     folder = cache_folder() / "pictures" / key
-    if (kept := _load(folder)) is None:
+    if (kept := _load(folder, files)) is None:
         _build(folder, files, root, wish, limit, found)
-        kept = _load(folder)
+        kept = _load(folder, files)
         if kept is None:
             raise OSError(f"{folder}: the cache was changed while it was written; try again")
         for name, reason in kept.meta["broken"].items() if found is None else ():  # else the caller lists them
@@ -98,14 +103,17 @@ def pack(root: str, wish: Wish, limit: float, found: Survey | None = None) -> Pa
     return kept
 
 
-def _load(folder: Path) -> Pack | None:
+def _load(folder: Path, files: Source) -> Pack | None:
     try:
         meta = json.loads((folder / "meta.json").read_text())
-        if (folder / "x.npy").stat().st_size != meta["bytes"]:
+        array = folder / (PLACES if meta.get("in_place") else "x.npy")
+        if array.stat().st_size != meta["bytes"]:
             raise ValueError("cut short")
         with np.load(folder / "tables.npz", allow_pickle=False) as stored:
             tables = dict(stored)
-        x = np.load(folder / "x.npy", mmap_mode="r", allow_pickle=False)
+        x: np.ndarray | InPlace = np.load(array, mmap_mode="r", allow_pickle=False)
+        if isinstance(files, Shards) and meta.get("in_place"):
+            x = InPlace(files.paths, x, Form(**meta["form"]))  # type: ignore[arg-type]
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, OSError, EOFError, BadZipFile):  # damaged: it can always be built again
@@ -121,9 +129,13 @@ def _build(folder: Path, files: Source, root: str, wish: Wish, limit: float, fou
     refuse_broken(found.broken, len(found.headers), root, limit)
     form = decide(list(found.headers.values()), wish, root)
     names = sorted(found.headers)
-    partial = _partial(folder, len(names) * _bytes(form))
+    size = len(names) * _bytes(form)
+    in_place = isinstance(files, Shards) and size > cache_limit()
+    partial = _partial(folder, 0 if in_place else size)
     try:
-        results = _decode(files, names, form, partial / "x.npy")
+        results = _decode(files, names, form, Path(os.devnull) if in_place else partial / "x.npy")
+        if isinstance(files, Shards) and in_place:
+            np.save(partial / PLACES, np.array([files.places[name] for name in names], np.int64))
         broken = found.broken | {name: result.reason for name, result in results.items() if isinstance(result, Broken)}
         refuse_broken(broken, len(found.headers) + len(found.broken) - len(broken), root, limit)
         _describe(partial, names, form, found, results, broken)
@@ -170,15 +182,16 @@ def _decode(files: Source, names: list[str], form: Form, path: Path) -> dict[str
         def work(name: str, file: BinaryIO) -> Result:
             content = file.read()
             pixels = picture(io.BytesIO(content), form)
-            with lock:
+            with lock:  # a place in the array, or nowhere
                 out.seek(start + rows[name] * pixels.nbytes)
                 out.write(pixels.tobytes())
             return fingerprint(content), float(pixels.min()), float(pixels.max())
 
         results = dict(each((item for item in files.items() if item[0] in rows), work))
-        out.truncate(start + len(names) * _bytes(form))
-        out.flush()
-        os.fsync(out.fileno())
+        if path.is_file():
+            out.truncate(start + len(names) * _bytes(form))
+            out.flush()
+            os.fsync(out.fileno())
     return results
 
 
@@ -207,8 +220,9 @@ def _describe(
     tables |= {f"cond {key}": column for key, column in columns.items()}
     np.savez(folder / "tables.npz", **tables)  # type: ignore[arg-type]
     (folder / "names").write_bytes("\0".join(names).encode("utf-8", "surrogateescape"))
+    array = next(folder.glob("*.npy"))
     meta = {
-        "bytes": (folder / "x.npy").stat().st_size,
+        "bytes": array.stat().st_size,
         "whole": len(whole),
         "form": asdict(form),
         "range": _range(form.depth, low, high),
@@ -216,6 +230,7 @@ def _describe(
         "notes": notes,
         "broken": broken,
         "digest": content_digest(prints, columns),
+        **({"in_place": True} if array.name == PLACES else {}),
     }
     (folder / "meta.json").write_text(json.dumps(meta))
 

@@ -14,6 +14,7 @@ from unnoise.domain.cache import Wish, pack
 from unnoise.domain.decode import Header
 from unnoise.domain.files import printable
 from unnoise.domain.images import Images
+from unnoise.domain.inplace import InPlace
 from unnoise.domain.survey import LIMIT, NothingWhole, Survey, refuse_nothing, survey
 from unnoise.domain.twins import CHUNK, Groups, exact, near
 
@@ -192,7 +193,7 @@ def _described(report: Report, images: Images) -> Report:
     return report
 
 
-def _values(x: np.ndarray, rows: np.ndarray, span: tuple[float, float], names: list[str]) -> Values:
+def _values(x: np.ndarray | InPlace, rows: np.ndarray, span: tuple[float, float], names: list[str]) -> Values:
     total, squares, flat, ends = 0.0, 0.0, [], []
     for part in np.split(rows, range(CHUNK, len(rows), CHUNK)):
         values = x[part]
@@ -208,7 +209,7 @@ def _values(x: np.ndarray, rows: np.ndarray, span: tuple[float, float], names: l
 
 
 def _twins(
-    x: np.ndarray, rows: np.ndarray, prints: np.ndarray, split: dict[int, str], column: np.ndarray, names: list[str]
+    x: np.ndarray | InPlace, rows: np.ndarray, prints: np.ndarray, split: dict[int, str], column: np.ndarray, names: list[str]
 ) -> Twins:
     same: Groups = [[int(rows[i]) for i in group] for group in exact(prints[rows])]
     firsts = np.array(sorted(set(rows.tolist()) - {row for group in same for row in group[1:]}), np.int64)

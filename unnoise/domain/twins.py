@@ -8,6 +8,8 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
+from unnoise.domain.inplace import InPlace
+
 SIDE = 8  # frequencies in each direction that a hash looks at
 APART = 4  # bits of 64 in which the hashes of twins may differ
 BANDS = (0, 11, 22, 33, 44, 54, 64)  # where a hash is cut into six parts: four bits spoil four of them at most
@@ -26,7 +28,7 @@ def exact(prints: np.ndarray) -> Groups:
     return _ordered(group.tolist() for group in np.split(order, edges) if len(group) > 1)
 
 
-def near(x: np.ndarray, rows: np.ndarray) -> Groups:
+def near(x: np.ndarray | InPlace, rows: np.ndarray) -> Groups:
     """Which of some rows of pictures x, (N, C, H, W), look the same: groups linked by correlations above 0.985.
 
     Candidates have perceptual hashes (signs of the lowest frequencies of the cosine transform against their median) that

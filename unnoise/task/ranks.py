@@ -13,16 +13,28 @@ from typing import Any, TypeVar
 
 Block = TypeVar("Block")
 Made = TypeVar("Made")
+_alone = False
 
 
 def rank() -> int:
     """Of this process."""
-    return int(os.environ.get("RANK", 0))
+    return 0 if _alone else int(os.environ.get("RANK", 0))
 
 
 def world() -> int:
     """How many processes there are."""
-    return int(os.environ.get("WORLD_SIZE", 1))
+    return 1 if _alone else int(os.environ.get("WORLD_SIZE", 1))
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """As if this process were the only one: for what one does after the others have gone."""
+    global _alone
+    before, _alone = _alone, True
+    try:
+        yield
+    finally:
+        _alone = before
 
 
 @contextmanager

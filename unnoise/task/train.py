@@ -13,10 +13,11 @@ from torch import Tensor
 from unnoise.condition import complete, drop
 from unnoise.model import Model
 from unnoise.recipe import Recipe, RecipeError
-from unnoise.task import machine, recognition
+from unnoise.task import machine, ranks, recognition
 from unnoise.task.hooks import Health, Preview, Publish, Validate
 from unnoise.tensor import Rng
 from unnoise.train import Dataset, Hook, Trainer
+from unnoise.train.ranks import joined
 from unnoise.train.run import Prepare
 
 FREE = ("model", "sampler", "times", "guidance", "domain.Images.root")  # may differ when a run goes on
@@ -65,6 +66,8 @@ def train(
 ) -> Model:
     """Trains what the recipe describes in the folder `out`, or goes on where that folder stands; returns the averaged model.
 
+    Over several processes (torchrun) each has its share of every batch, and the first writes.
+
     Args:
         recipe: As `read` gives it.
         out: The run folder; the same recipe and folder resume.
@@ -76,26 +79,37 @@ def train(
     Raises:
         ValueError: For data, options or a folder that do not fit.
     """
-    setting = assemble(recipe, device, say)
-    model = setting.model
-    if not (out / "recipe.toml").exists():
-        model.describe(out)
-    options: dict[str, Any] = recipe.resolved().flat()
-    averaged = setting.trainer.fit(
-        model.denoiser,
-        setting.objective,
-        setting.data,
-        out,
-        prepare=setting.prepare,
-        hooks=setting.hooks,
-        device=setting.on,
-        init=init,
-        options=options,
-        safe=FREE,
-        say=say,
-    )
-    model.describe(out)
-    model.denoiser = averaged  # type: ignore[assignment]
+    trainer: Trainer = recipe.build("train")
+    with joined(machine.device(device), shard=trainer.shard, patience=trainer.patience) as several:
+        with several.turn():  # what is decoded lies in the cache for the next
+            setting = assemble(recipe, device, say)
+        model = setting.model
+        if not (out / "recipe.toml").exists():
+            several.by_first(lambda: model.describe(out))
+        options: dict[str, Any] = recipe.resolved().flat()
+        averaged = setting.trainer.fit(
+            model.denoiser,
+            setting.objective,
+            setting.data,
+            out,
+            prepare=setting.prepare,
+            hooks=setting.hooks,
+            device=setting.on,
+            init=init,
+            options=options,
+            safe=FREE,
+            say=say,
+        )
+        several.by_first(lambda: model.describe(out))
+        model.denoiser = averaged  # type: ignore[assignment]
+    if several.first:
+        with ranks.alone():
+            _conclude(recipe, model, out, report, say)
+    return model
+
+
+def _conclude(recipe: Recipe, model: Model, out: Path, report: bool, say: Callable[[str], object]) -> None:
+    """What follows a training: its report."""
     say(f"the model is in {out}")
     if report and recipe.classifies:
         told = recognition.write(out, model)
@@ -106,7 +120,6 @@ def train(
 
         write_report(out, say=say)
         say(f"its report: {out / 'report.html'}")
-    return model
 
 
 def assemble(recipe: Recipe, device: str, say: Callable[[str], object]) -> Setting:

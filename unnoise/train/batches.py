@@ -58,14 +58,17 @@ class Part:
     rng: Rng
 
 
-def stream(dataset: Dataset, order: Order, steps: range, micro_batch: int, pin: bool = False) -> Iterator[Part]:
-    """The batches of `steps`, in parts of at most `micro_batch` rows, each part augmented by its rows' own keys."""
+def stream(
+    dataset: Dataset, order: Order, steps: range, micro_batch: int, pin: bool = False, rows: slice | None = None
+) -> Iterator[Part]:
+    """The batches of `steps`, or some rows of each, in parts of at most `micro_batch`, each augmented by its rows' own keys."""
+    here = rows or slice(0, order.batch)
     for step in steps:
         indices, rng = order.indices(step), order.rng(step)
-        for start in range(0, order.batch, micro_batch):
-            rows = slice(start, min(start + micro_batch, order.batch))
-            batch = dataset.batch(indices[rows], rng[rows])
-            yield Part(rows, {k: v.pin_memory() for k, v in batch.items()} if pin else batch, rng[rows])
+        for start in range(here.start, here.stop, micro_batch):
+            part = slice(start, min(start + micro_batch, here.stop))
+            batch = dataset.batch(indices[part], rng[part])
+            yield Part(part, {k: v.pin_memory() for k, v in batch.items()} if pin else batch, rng[part])
 
 
 def ahead(parts: Iterator[Part]) -> Iterator[Part]:

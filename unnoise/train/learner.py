@@ -1,6 +1,6 @@
 """The tensors that a run carries from one step to the next, and the one thing that is done to them: an update."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ class Learner:
         clip: Largest norm of the gradient over all weights; infinity for none.
         ema, ema_warmup: The average's decay and warm-up share; see `EMA`.
         lengths: Of averages that are kept beside it; see `Power`.
+        shorten: Brings gradients down to a norm and returns the one they had.
 
     Reference: Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019, algorithm 2. arXiv:1711.05101
     """
@@ -44,8 +45,10 @@ class Learner:
         ema: float,
         ema_warmup: float,
         lengths: Sequence[float] = (),
+        shorten: Callable[[Iterable[Tensor], float], Tensor] | None = None,
     ) -> None:
         self.model, self.objective, self.clip = model, objective or nn.ModuleDict(), clip
+        self.shorten = shorten or shortened
         self.average = EMA(model, ema, ema_warmup)
         self.powers = [Power(model, length) for length in lengths]
         self.named = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
@@ -69,7 +72,7 @@ class Learner:
         every later one, without waiting for the device: the fused AdamW skips where `found_inf` is 1. `first_bad_step`
         tells of it.
         """
-        norm = torch.nn.utils.clip_grad_norm_(self.named.values(), self.clip, foreach=True)
+        norm = self.shorten(self.named.values(), self.clip)
         bad = (~torch.isfinite(loss + norm)) | (self.first_bad > 0)
         self.first_bad = torch.where(bad & (self.first_bad == 0), step, self.first_bad)
         self.optimizer.found_inf = bad.to(torch.float32)  # type: ignore[attr-defined]
@@ -133,6 +136,11 @@ class Learner:
             copy(state, {key: values[name] for key, values in moments.items()}, f"{source} (optimizer, '{name}')")
             self.optimizer.state[weight] = state
         self.sums.copy_(tensors["sums"])
+
+
+def shortened(weights: Iterable[Tensor], most: float) -> Tensor:
+    """The norm of the gradients, which are brought down to `most`."""
+    return torch.nn.utils.clip_grad_norm_(weights, most, foreach=True)
 
 
 def modules(objective: Any) -> nn.Module:

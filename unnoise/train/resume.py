@@ -9,7 +9,7 @@ SAFE = frozenset(
     f"train.Trainer.{name}"
     for name in (
         "steps", "keep", "ema_snapshots", "save_every", "log_every", "preview_every", "validate_every", "health_every",
-        "micro_batch", "compile", "channels_last", "tensorboard",
+        "micro_batch", "compile", "channels_last", "tensorboard", "shard", "patience",
     )
 )  # fmt: skip
 

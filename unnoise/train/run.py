@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from . import checkpoint, disk, snapshots
 from .batches import Batch, Dataset, Order, Part, ahead, stream
 from .learner import Learner, NonFinite, modules
 from .log import Log
+from .memory import fitting
+from .ranks import Alone
 from .resume import compare
 from .weights import assign, nbytes, read_weights
 
@@ -38,9 +41,11 @@ class Run:
         folder: Path,
         prepare: Prepare | None,
         device: torch.device,
+        ranks: Alone | None = None,
     ) -> None:
         self.trainer, self.objective, self.dataset, self.prepare = trainer, objective, dataset, prepare
-        self.folder, self.device = folder, device
+        self.folder, self.device, self.ranks = folder, device, ranks or Alone()
+        self.rows = self.ranks.rows(trainer.batch)
         self.order = Order(len(dataset), trainer.batch, trainer.seed)
         # On an accelerator the device is not waited for, nor the data: both run ahead of the host.
         self.lazy = device.type != "cpu"
@@ -50,24 +55,37 @@ class Run:
         pictures = dataset.batch(torch.tensor([0]))["x"].ndim == 4
         wanted = self.lazy if trainer.channels_last == "auto" else trainer.channels_last
         self.channels_last = bool(wanted and pictures)
-        if self.channels_last:
+        if self.channels_last and not trainer.shard:  # what is parted has to lie in the order of its dimensions
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model, held = model.to(device).train(), modules(objective).to(device).train()
         self.learner = Learner(
-            model.to(device).train(),
-            modules(objective).to(device).train(),
+            self.ranks.learnt(self.model, held),
+            held,
             betas=trainer.betas,
             weight_decay=trainer.weight_decay,
             clip=trainer.clip or float("inf"),
             ema=trainer.ema,
             ema_warmup=trainer.ema_warmup,
             lengths=trainer.ema_lengths,
+            shorten=self.ranks.clip,
         )
         self.saved = 0
         self.lap = (0, time.perf_counter())
 
+    @cached_property
+    def micro_batch(self) -> int:
+        """Samples in memory at once, here."""
+        rows, wanted = self.rows.stop - self.rows.start, self.trainer.micro_batch
+        return fitting(self) if wanted == "auto" else min(wanted or rows, rows)
+
+    @property
+    def raw(self) -> nn.Module:
+        """The model, for hooks."""
+        return self.ranks.replica(self.learner.model) if self.trainer.shard else self.model
+
     @property
     def averaged(self) -> nn.Module:
-        return self.learner.average.module
+        return self.ranks.replica(self.learner.average.module)
 
     @property
     def snapshot_bytes(self) -> int:
@@ -78,52 +96,64 @@ class Run:
         self, init: Path | str | None, options: Mapping[str, Any], safe: Collection[str], say: Callable[[str], object]
     ) -> int:
         """Go on from the newest whole checkpoint, or begin; return the updates already made."""
-        disk.sweep(self.folder)
-        disk.sweep(self.folder / "state")
-        weights = self.learner.tensors()
-        # Two checkpoints, each with as much again in moments.
-        disk.demand_room(self.folder, 4 * nbytes(weights) + self.snapshot_bytes)
+        weights = self.ranks.whole(self.learner.tensors())
         self.facts = {"options": options, "machine": self._machine()}
         notes: list[str] = []
-        if found := checkpoint.latest(self.folder, notes.append):
-            notes += compare(found.state["options"], options, safe)
-            notes += _moved(found.state["machine"], self.facts["machine"])
-            self.learner.restore(found.tensors, f"{self.folder / 'state' / f'step-{found.step}'}")
-            say(f"resumes at {found.step:,} of {self.trainer.steps:,}: {self.folder}")
+
+        def look() -> tuple[int, Mapping[str, Tensor]]:
+            disk.sweep(self.folder)
+            disk.sweep(self.folder / "state")
+            # Two checkpoints, each with as much again in moments.
+            disk.demand_room(self.folder, 4 * nbytes(weights) + self.snapshot_bytes)
+            if not (found := checkpoint.latest(self.folder, notes.append)):
+                return 0, {}
+            notes.extend(compare(found.state["options"], options, safe))
+            notes.extend(_moved(found.state["machine"], self.facts["machine"]))
+            return found.step, found.tensors
+
+        self.saved, tensors = self.ranks.spread(look)
+        if self.saved:
+            self.learner.restore(tensors, f"{self.folder / 'state' / f'step-{self.saved}'}")
+            say(f"resumes at {self.saved:,} of {self.trainer.steps:,}: {self.folder}")
         else:
             if init is not None:
                 self._start_from(Path(init))
-            say(f"new run: {self.trainer.steps:,} steps of {self.trainer.batch} on {self.device}: {self.folder}")
+            say(f"new run: {self.trainer.steps:,} steps of {self.trainer.batch} on {self._where()}: {self.folder}")
+        if self.trainer.micro_batch == "auto":
+            notes += [f"{self.micro_batch} samples in memory at once"]
         for note in notes:
             say(note)
-        self.saved = found.step if found else 0
         self.lap = (self.saved, time.perf_counter())
         return self.saved
 
     def batches(self, start: int) -> Iterator[tuple[int, Iterator[Part]]]:
         """The steps after `start`, each with the parts of its batch."""
-        steps, micro = range(start + 1, self.trainer.steps + 1), self.trainer.micro_batch or self.trainer.batch
-        parts = stream(self.dataset, self.order, steps, micro, pin=self.device.type == "cuda")
+        steps, micro = range(start + 1, self.trainer.steps + 1), self.micro_batch
+        parts = stream(self.dataset, self.order, steps, micro, pin=self.device.type == "cuda", rows=self.rows)
         parts = ahead(parts) if self.lazy else parts
         for step in steps:
-            yield step, islice(parts, -(-self.trainer.batch // micro))
+            yield step, islice(parts, -(-(self.rows.stop - self.rows.start) // micro))
 
     def gradients(self, step: int, parts: Iterator[Part]) -> Tensor:
         """Forward and backward through a batch, part by part; return its mean loss."""
         self.learner.optimizer.zero_grad()
         loss = torch.zeros((), device=self.device)
         for part in parts:
-            rng = self.order.rng(step, self.device)[part.rows] if self.lazy else part.rng
-            self._seed_dropout(step, part.rows.start)
-            batch = self._to_device(part.batch, rng)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-                losses = self.objective(self.learner.model, batch, rng)
-            if losses.shape != (len(rng),):
-                raise ValueError(f"the objective gave losses of shape {tuple(losses.shape)}; expected ({len(rng)},)")
-            share = losses.sum() / self.trainer.batch
-            share.backward()
+            share = self.losses(step, part).sum() / self.trainer.batch
+            (share * self.ranks.scale).backward()
             loss += share.detach()
-        return loss
+        return self.ranks.total(loss)
+
+    def losses(self, step: int, part: Part) -> Tensor:
+        """Forward through a part of a batch: the loss of each of its rows."""
+        rng = self.order.rng(step, self.device)[part.rows] if self.lazy else part.rng
+        self._seed_dropout(step, part.rows.start)
+        batch = self._to_device(part.batch, rng)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            losses = self.objective(self.model, batch, rng)
+        if losses.shape != (len(rng),):
+            raise ValueError(f"the objective gave losses of shape {tuple(losses.shape)}; expected ({len(rng)},)")
+        return losses
 
     def check(self) -> None:
         """Raise NonFinite if a step had a loss or gradient that is not finite; nothing has changed since."""
@@ -132,7 +162,7 @@ class Run:
         indices = self.order.indices(step)
         x = self.dataset.batch(indices, self.order.rng(step))["x"].reshape(len(indices), -1)
         items = indices[~torch.isfinite(x).all(1)].unique().tolist()
-        culprit = f"'x' of items {items[:8]}" if items else self.learner.culprit()
+        culprit = f"'x' of items {items[:8]}" if items else self.ranks.any(self.learner.culprit())
         self._stop(f"step {step}: {culprit} is not finite", step)
 
     def row(self, step: int, log: Log) -> float:
@@ -149,11 +179,15 @@ class Run:
         if step == self.saved:
             return
         self.check()
-        if name := self.learner.nonfinite_weight():  # an update can overflow though loss and gradient were finite
+        if name := self.ranks.any(self.learner.nonfinite_weight()):  # an update can overflow though loss and gradient were finite
             self._stop(f"step {step}: the weight '{name}' is not finite after the update", step)
         log.sync()
-        checkpoint.save(self.folder, step, self.learner.tensors(), self.facts)
-        checkpoint.prune(self.folder, step, self.trainer.keep)
+
+        def write(tensors: Mapping[str, Tensor]) -> None:
+            checkpoint.save(self.folder, step, tensors, self.facts)
+            checkpoint.prune(self.folder, step, self.trainer.keep)
+
+        self.ranks.write(self.learner.tensors(), write)
         self.saved = step
 
     def keep_averages(self, step: int) -> None:
@@ -161,7 +195,7 @@ class Run:
         powers = self.learner.powers
         if powers and snapshots.due(step, self.trainer.steps, self.trainer.ema_snapshots):
             self.check()
-            snapshots.keep(self.folder, step, powers)
+            snapshots.keep(self.folder, step, powers, self.ranks)
 
     def _stop(self, what: str, step: int) -> None:
         good = f"the last good checkpoint is step-{self.saved}" if self.saved else "there is no checkpoint yet"
@@ -171,7 +205,7 @@ class Run:
     def _start_from(self, path: Path) -> None:
         """Begin with the weights of another run, raw and averaged alike."""
         path = path / "weights.safetensors" if path.is_dir() else path
-        tensors, _ = read_weights(path)
+        _, tensors = self.ranks.spread(lambda: (None, read_weights(path)[0]))
         assign(self.learner.model, tensors, str(path))
         assign(self.learner.average.module, tensors, str(path))
 
@@ -192,13 +226,17 @@ class Run:
             torch.get_device_module(self.device).manual_seed(key)
 
     def _machine(self) -> dict[str, Any]:
-        return {"device": self.device.type, "threads": torch.get_num_threads(), "torch": torch.__version__}
+        several = {"processes": self.ranks.world} if self.ranks.world > 1 else {}
+        return {"device": self.device.type, "threads": torch.get_num_threads(), "torch": torch.__version__, **several}
+
+    def _where(self) -> str:
+        return f"{self.device.type} of {self.ranks.world} processes" if self.ranks.world > 1 else f"{self.device}"
 
 
 def _moved(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """A line for each thing of the machine that decides bits and is not what it was."""
     return [
-        f"{name} was {old.get(name)}, is now {new[name]}: bits may differ from an uninterrupted run's"
-        for name in new
-        if old.get(name) != new[name]
+        f"{name} was {old.get(name, 1)}, is now {new.get(name, 1)}: bits may differ from an uninterrupted run's"
+        for name in {**old, **new}
+        if old.get(name, 1) != new.get(name, 1)
     ]

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from .power import Power, coefficients
-from .weights import read_weights, write_weights
+from .ranks import Alone
+from .weights import gathered, read_weights, write_weights
 
 FOLDER = "averages"
 
@@ -19,11 +20,14 @@ def due(step: int, steps: int, count: int) -> bool:
     return step * count // steps > (step - 1) * count // steps
 
 
-def keep(folder: Path, step: int, averages: Sequence[Power]) -> Path:
+def keep(folder: Path, step: int, averages: Sequence[Power], ranks: Alone | None = None) -> Path:
     """Writes the averages as they are after update number `step`; in float16, but for tensors that outgrow it."""
-    tensors = {f"{k}.{name}": _half(weight) for k, one in enumerate(averages) for name, weight in one.weights.items()}
+    ranks = ranks or Alone()
+    whole = ranks.whole({f"power.{k}.{name}": weight for k, one in enumerate(averages) for name, weight in one.weights.items()})
+    tensors = {name.removeprefix("power."): _half(gathered(weight)) for name, weight in whole.items()}
     path = folder / FOLDER / f"step-{step}.safetensors"
-    write_weights(path, tensors, {"step": str(step), "lengths": json.dumps([one.length for one in averages])})
+    lengths = json.dumps([one.length for one in averages])
+    ranks.by_first(lambda: write_weights(path, tensors, {"step": str(step), "lengths": lengths}))
     return path
 
 

@@ -15,6 +15,7 @@ from .batches import Dataset
 from .lock import claim, stoppable
 from .log import Log, Progress
 from .power import exponent
+from .ranks import joined
 from .resume import SAFE, plain
 from .run import Objective, Prepare, Run
 
@@ -39,6 +40,7 @@ class State:
 
 
 KEPT = ("train.Trainer.ema_lengths", "train.Trainer.ema_snapshots")
+LATER = {"train.Trainer.shard": False, "train.Trainer.patience": 60.0}  # options that older runs did not know, as those were
 
 
 class Hook(Protocol):
@@ -77,7 +79,8 @@ class Trainer:
         ema_lengths: Of averages kept besides, from which one of any length can be made after training: 0.05 and 0.1 do;
             see `Power`. Each takes the memory of the weights.
         ema_snapshots: How often these are written, in half precision, evenly over the training.
-        micro_batch: Samples in memory at once; the gradients of a batch are summed over its parts. Default: all.
+        micro_batch: Samples in memory at once; the gradients of a batch are summed over its parts. Default: all. "auto": the
+            largest of all, half, a quarter, ... that fits the memory that is free when the run begins or goes on.
         save_every: Updates between two checkpoints; there is always one at the end.
         keep: Checkpoints kept.
         log_every: Updates between two rows of the log.
@@ -89,6 +92,8 @@ class Trainer:
         channels_last: Store pictures and kernels channels last; "auto" does so for 4-D x on an accelerator: on a CPU
             it was measured to change nothing.
         tensorboard: Write TensorBoard's files beside `log.jsonl`; "auto" does so where it is installed.
+        shard: Over several processes: each keeps a part of the weights, gradients, moments and averages (FSDP2), not all.
+        patience: Over several processes: seconds without a sign of life of one of them, after which all end.
         seed: Of everything random.
     """
 
@@ -104,7 +109,7 @@ class Trainer:
     ema_warmup: float = 0.05
     ema_lengths: Sequence[float] = ()
     ema_snapshots: int = 32
-    micro_batch: int | None = None
+    micro_batch: int | Literal["auto"] | None = None
     save_every: int = 1000
     keep: int = 2
     log_every: int = 50
@@ -115,6 +120,8 @@ class Trainer:
     compile: bool = False
     channels_last: bool | Literal["auto"] = "auto"
     tensorboard: bool | Literal["auto"] = False
+    shard: bool = False
+    patience: float = 60.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -133,10 +140,14 @@ class Trainer:
                 raise ValueError(f"{name} is {value}; expected at least 0 and below 1")
         if len({exponent(length) for length in self.ema_lengths}) < len(self.ema_lengths):
             raise ValueError(f"ema_lengths are {list(self.ema_lengths)}; expected each once")
+        if not self.patience >= 5:
+            raise ValueError(f"patience is {self.patience}; expected 5 seconds or more")
         if not 0 < self.lr < math.inf:
             raise ValueError(f"lr is {self.lr}; expected a positive number")
-        if self.micro_batch is not None and not 1 <= self.micro_batch <= self.batch:
-            raise ValueError(f"micro_batch is {self.micro_batch}; expected 1 to batch, {self.batch}")
+        if self.micro_batch not in (None, "auto") and not (
+            isinstance(self.micro_batch, int) and 1 <= self.micro_batch <= self.batch
+        ):
+            raise ValueError(f"micro_batch is {self.micro_batch}; expected 1 to batch, {self.batch}, or 'auto'")
         for name, allowed in (("decay", ("constant", "linear", "cosine")), ("precision", ("auto", "fp32", "bf16"))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(allowed)}")
@@ -164,6 +175,9 @@ class Trainer:
         say: Callable[[str], object] = print,
     ) -> nn.Module:
         """Train `model`, or go on where `folder` stands, and return the averaged model (float32, in evaluation mode).
+
+        Where torchrun has started several processes, each calls this with the same arguments: each computes its share of every
+        batch, the first alone speaks and writes, and what is learnt is the same but for rounding.
 
         After each update, in this order: a row of the log, the hooks, a checkpoint, each if due; after the last, all.
         Ctrl-C and SIGTERM let the step finish and save before KeyboardInterrupt or SystemExit(143) is raised.
@@ -199,14 +213,23 @@ class Trainer:
         options = {**(options or {}), **own, "dataset.items": len(dataset)}
         if not self.ema_lengths:  # as a run began that knew none
             options = {name: value for name, value in options.items() if not name.startswith(KEPT)}
-        options = plain(options)
+        options = plain({name: value for name, value in options.items() if value != LATER.get(name, ...)})
         # Dropout draws from torch's generators, which are seeded anew in each step and given back as they were.
-        with claim(folder), stoppable() as stop, _forked(device):
-            run = Run(self, model, objective, dataset, folder, prepare, device)
+        with (
+            joined(device, shard=self.shard, patience=self.patience) as ranks,
+            ranks.only(lambda: claim(folder)),
+            stoppable() as stop,
+            _forked(device),
+        ):
+            say = say if ranks.first else _mute
+            run = Run(self, model, objective, dataset, folder, prepare, device, ranks)
             start = run.begin(init, options, {*SAFE, *safe}, say)
             if self.compile:
                 getattr(model, "network", model).compile()
-            with Log(folder, start, tensorboard=self.tensorboard) as log, Progress(start, self.steps, say) as bar:
+            with (
+                ranks.only(lambda: Log(folder, start, tensorboard=self.tensorboard)) as log,
+                ranks.only(lambda: Progress(start, self.steps, say)) as bar,
+            ):
                 for step, parts in run.batches(start):
                     loss = run.gradients(step, parts)
                     run.learner.update(step, loss, self.rate(step))
@@ -218,21 +241,29 @@ class Trainer:
                         run.check()
                     if row:
                         bar.note = f", loss {run.row(step, log):.4g}"
-                    for hook in due:
-                        hook(State(step, self.steps, model, run.averaged, folder, partial(log.row, step)))
-                        model.train()
-                    stopped = stop.signal is not None
+                    if due:
+                        state = State(step, self.steps, run.raw, run.averaged, folder, partial(log.row, step))
+                        for hook in due:
+                            ranks.by_first(partial(hook, state))
+                            model.train()
+                    stopped = ranks.agree(stop.signal or 0)  # what comes while they agree waits for the next step
                     run.keep_averages(step)
                     if last or stopped or _due(step, self.save_every):
                         run.save(step, log)
                     if stopped:
+                        stop.signal = stopped
+                        ranks.part()
                         stop.leave()
                     bar.update(step)
-        return run.averaged
+            return run.averaged
 
 
 def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
+
+
+def _mute(line: str) -> None:
+    pass
 
 
 def _forked(device: torch.device) -> AbstractContextManager[None]:

@@ -113,8 +113,13 @@ def serialise(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None 
     text += b" " * (-len(text) % 8)
     yield struct.pack("<Q", len(text)) + text
     for name in names:
-        flat = tensors[name].detach().cpu().contiguous().reshape(-1)
+        flat = gathered(tensors[name]).detach().cpu().contiguous().reshape(-1)
         yield flat.view(torch.uint8).numpy().data
+
+
+def gathered(tensor: Tensor) -> Tensor:
+    """The whole of a tensor that lies in parts (a DTensor); all processes ask for it at once."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
 def _check_header(path: Path) -> dict[str, str]:

@@ -13,7 +13,10 @@ from unnoise.cli.app import Device, Set, Threads, app
 @app.command()
 def train(
     recipe: Annotated[str, typer.Argument(help="a recipe's name (see `unnoise recipes`) or file")],
-    data: Annotated[Path | None, typer.Option(help="a folder of pictures, or a .tar.gz or .zip of one")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="a folder of pictures, a .tar.gz or .zip of one, shards such as 'part-{00..99}.tar', or hf:OWNER/NAME"),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="the run folder; runs/RECIPE if not given")] = None,
     set_: Set = [],  # noqa: B006
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the resolved recipe and a forecast, train nothing")] = False,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -14,36 +13,35 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from unnoise.recipe import Recipe
 from unnoise.task.train import Setting, assemble
-from unnoise.train import Order, State, checkpoint
+from unnoise.train import State, checkpoint
 from unnoise.train.log import Log
+from unnoise.train.memory import AHEAD, SPARE, activations, free
 from unnoise.train.run import Run
 from unnoise.train.weights import nbytes
 
 WARM, STEPS, SECONDS = 2, 40, 12.0  # steps that are not counted; at most so many are, for so long
 PATIENCE = 60.0  # seconds: what takes longer beside the steps is reckoned from them
-AHEAD = 1.15  # of the activations: temporary tensors, and what an allocator leaves unused
-SPARE = 0.9  # of the free memory that may be used
 PICTURE = 200_000  # bytes of a strip of samples
 
 
 def measure(recipe: Recipe, device: str = "auto") -> dict[str, Any]:
     """What `Forecast` holds, but the disk that is free. The process that calls it is the one whose memory is measured."""
     setting = assemble(recipe, device, say=lambda line: None)
-    trainer, micro = setting.trainer, setting.trainer.micro_batch or setting.trainer.batch
+    trainer = setting.trainer
     run = Run(trainer, setting.model.denoiser, setting.objective, setting.data, Path(), setting.prepare, setting.on)
+    micro = run.micro_batch
     weights = sum(w.numel() for w in run.learner.named.values())
     fixed = 4 * (4 * weights + sum(p.numel() for p in run.averaged.parameters()))  # weights, gradients, two moments; the average
-    one = _activations(run, 1)
-    each = max(_activations(run, 2) - one, 1)
+    one = activations(run, 1)
+    each = max(activations(run, 2) - one, 1)
     program = _resident() if setting.on.type == "cpu" else 0
     parts = {"program": program, "weights": fixed, "activations": int(AHEAD * (one + (micro - 1) * each))}
-    free = _free(setting.on)
-    fits = sum(parts.values()) - program <= SPARE * free
-    room = int((SPARE * free - fixed) / AHEAD / each)
+    there = free(setting.on)
+    fits = sum(parts.values()) - program <= SPARE * there
+    room = int((SPARE * there - fixed) / AHEAD / each)
     found: dict[str, Any] = {
         "parameters": sum(p.numel() for p in setting.model.denoiser.parameters()),
         "items": len(setting.data),
@@ -56,7 +54,7 @@ def measure(recipe: Recipe, device: str = "auto") -> dict[str, Any]:
         "seconds_per_step": None,
         "beside": {},
         "memory": sum(parts.values()),
-        "memory_free": free,
+        "memory_free": there,
         "measured": fits,
         "fitting": None if fits else max(room, 0),
     }
@@ -70,29 +68,6 @@ def measure(recipe: Recipe, device: str = "auto") -> dict[str, Any]:
     pictures = PICTURE * _times(trainer.preview_every, trainer.steps)
     found["disk"] = (trainer.keep + 1) * tensors + 4 * weights + pictures + run.snapshot_bytes
     return found | {"memory_parts": parts}
-
-
-def _activations(run: Run, rows: int) -> int:
-    """Bytes that going forward keeps for going backward, for so many samples: each tensor's storage once, weights not."""
-    own = {tensor.untyped_storage().data_ptr() for tensor in run.learner.tensors().values()}
-    seen: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            seen[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    order = Order(len(run.dataset), rows, run.trainer.seed)
-    rng = order.rng(1, run.device)
-    batch = run.dataset.batch(order.indices(1), order.rng(1))
-    ready = {name: value.to(run.device) for name, value in batch.items()}
-    given = run.prepare(ready, rng) if run.prepare else ready
-    kept = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-    with torch.autocast(run.device.type, torch.bfloat16, enabled=run.bf16), kept:
-        loss = run.objective(run.learner.model, given, rng).sum()
-    del loss  # only now: no two storages that it keeps may have had the same place
-    return sum(seen.values())
 
 
 def _steps(run: Run, setting: Setting) -> float:
@@ -161,24 +136,6 @@ def _status(name: str) -> int:
     path = Path("/proc/self/status")
     lines = path.read_text("ascii").splitlines() if path.is_file() else []
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith(f"{name}:")), 0)
-
-
-def _free(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    path = Path("/proc/meminfo")
-    lines = path.read_text("ascii").splitlines() if path.is_file() else []
-    there = [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
-    return min([*there, *_limits()], default=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-
-
-def _limits() -> list[int]:
-    """What a container leaves of its memory."""
-    most, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    try:
-        return [int(most.read_text()) - int(used.read_text())]
-    except (OSError, ValueError):  # none, or "max"
-        return []
 
 
 def main() -> None:
