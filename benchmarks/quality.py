@@ -67,7 +67,7 @@ def of_run(run: Path) -> Case:
     model = load(run)
     shape = model.codec.shape(model.domain.shape)
     small = math.prod(shape) <= 256
-    n, few, fine, search = (32, 8, 240, Search(96, 64, 16, 50)) if small else (32, 3, 240, Search(96, 64, 8, 24))
+    n, few, fine, search = (32, 8, 240, Search(96, 64, 16, 50)) if small else (128, 4, 240, Search(96, 64, 8, 24))
     denoiser = model.guided(model.guidance)
 
     def draw(count: int, seed: int, fine: int = fine) -> Course:
