@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from unnoise.train.weights import misfits
 from unnoise.zoo.links import LENGTH, bound, bounded
@@ -44,10 +46,19 @@ def _leaves(place: str, value: object) -> Iterator[tuple[str, object]]:
         yield place, value
 
 
+class Undrawn(TorchFunctionMode):
+    """Initial values are not drawn: there is no place for them, and on "meta" torch imports its compiler to draw some."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
 def made(network: nn.Module | Making | None, make: Callable[[], nn.Module]) -> nn.Module:
     """The network given; or the one made, without values if so asked for."""
     if isinstance(network, Making):
-        with bounded(network.tensors + LENGTH), torch.device("meta"):
+        with bounded(network.tensors + LENGTH), torch.device("meta"), Undrawn():
             return make()
     return make() if network is None else network
 
