@@ -1,37 +1,31 @@
-"""The thread that samples: it lets walks go on until all of them wait for the network, and then answers one batch of them."""
+"""The thread that samples: it lets walks go on until all of them wait for the network, and then answers one batch of them.
+
+A walk is of one job, or of several that sample alike (see `together`). Files are made of its samples in a thread beside it.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from greenlet import GreenletExit, greenlet
+from torch import Tensor
 
+from unnoise.serve.choice import Active, Choice
 from unnoise.serve.gather import Evaluation, Turn, evaluate
 from unnoise.serve.jobs import Cancelled, Job, Refused, clean
 from unnoise.serve.limits import Limits
 from unnoise.serve.line import Line
+from unnoise.serve.together import Together
 
 IDLE = 1.0  # seconds between looks at deadlines where nothing is to be done
-FULL = 2  # batches that active walks may fill, so that of two kinds one is always full; walks that compute by themselves
-PATIENCE = 8  # batches that may go by before one that is not full
 log = logging.getLogger("unnoise.serve")
-
-
-@dataclass(eq=False)
-class Active:
-    """A job at work: its coroutine, and what that waits for."""
-
-    job: Job
-    walk: Any
-    asked: Evaluation | Turn
-    passed: int = 0  # batches that it was left out of
 
 
 @dataclass
@@ -55,8 +49,10 @@ class Engine(threading.Thread):
     def __init__(self, line: Line, limits: Limits, threads: int) -> None:
         super().__init__(name="engine", daemon=True)
         self.line, self.limits, self.threads = line, limits, threads
+        self.choice = Choice(line, limits.active)
         self.active: list[Active] = []
         self.counts = Counts()
+        self.files = ThreadPoolExecutor(1, "files")
         self.stopping = threading.Event()
 
     def run(self) -> None:
@@ -71,6 +67,7 @@ class Engine(threading.Thread):
                         self._throw(one, Refused(500, "failed; the server's log says why"))
             for one in list(self.active):
                 self._throw(one, Refused(503, "the server is stopping"))
+        self.files.shutdown()
 
     def stop(self) -> None:
         self.stopping.set()
@@ -78,129 +75,161 @@ class Engine(threading.Thread):
 
     def _round(self) -> None:
         """One batch, or a short sleep where there is nothing to do."""
-        self._admit()
+        for jobs in self.choice.newcomers(self.active, self.counts.batches):
+            self._admit(jobs)
         self._heed()
         if not self.active:
             self.line.sleep(IDLE)
             return
-        group = self._choose()
-        before = [_rows(one) for one in group]
+        group = self.choice.next(self.active)
+        before = [one.rows for one in group]
         began = time.perf_counter()
         failed = self._answer(group)
         spent = time.perf_counter() - began
-        taken = [rows - _rows(one) for rows, one in zip(before, group, strict=True)]
+        taken = [rows - one.rows for rows, one in zip(before, group, strict=True)]
         for rows, one in zip(taken, group, strict=True):
-            self.line.charge(one.job.client, spent * rows / max(sum(taken), 1))
+            self._charge(one, spent * rows / max(sum(taken), 1))
         for one in self.active:
             one.passed += 1
         for one in group:
             one.passed = 0
-            if failed:
-                self._throw(one, failed)
-            elif isinstance(one.asked, Turn) or not one.asked.left:
+            if one in failed:
+                self._failed(one, failed[one])
+            elif isinstance(one.asked, Turn) or not one.rows:
                 self._resume(one)
 
-    def _admit(self) -> None:
-        """Lets jobs in while their rows would fill a batch."""
-        rows = Counter[tuple[str, int]]()
-        for one in self.active:
-            rows[one.job.kind] += one.job.weight
-        while len(self.active) < self.limits.active:
-            job = self.line.next(lambda one: rows[one.kind] < FULL * max(one.batch, 1))
-            if job is None:
-                return
-            if job.stopped:  # while it waited
+    def _admit(self, jobs: Sequence[Job]) -> None:
+        """Begins a walk of jobs, but for those that were stopped while they waited."""
+        going = []
+        for job in jobs:
+            if job.stopped:
                 self._end(job, job.stopped)
                 continue
-            rows[job.kind] += job.weight
             job.status, job.started = "running", time.monotonic()
             job.tell("state", job.json())
-            self._start(job)
+            going.append(job)
+        if going:
+            self._start(going)
 
     def _heed(self) -> None:
         """Ends what was cancelled or has had its time, at work or in the line."""
         now = time.monotonic()
         for one in list(self.active):
-            if one.job.stopped is None and now - (one.job.started or now) > self.limits.job_seconds:
-                one.job.stop(Refused(504, f"not done within {self.limits.job_seconds:g} s"))
-            if one.job.stopped:
-                self._throw(one, one.job.stopped)
+            for job in list(one.jobs):
+                if job.stopped is None and now - (job.started or now) > self.limits.job_seconds:
+                    job.stop(Refused(504, f"not done within {self.limits.job_seconds:g} s"))
+                if job.stopped:
+                    self._leave(one, job, job.stopped)
         for job in list(self.line.waiting):
             if job.stopped is None and now - job.queued > self.limits.queue_seconds:
                 job.stop(Refused(504, f"not begun within {self.limits.queue_seconds:g} s"))
             if job.stopped and self.line.leave_waiting(job):
                 self._end(job, job.stopped)
 
-    def _choose(self) -> list[Active]:
-        """Whose evaluations come next: those of one kind, in one batch, or one walk that takes a turn of its own.
-
-        Batches that are full can go, and the fullest if none is; so can turns, and what was passed over often. Of these it is
-        that of the client who had least.
-        """
-        ordered = sorted(self.active, key=lambda one: (self.line.shares.had(one.job.client), one.job.number))
-        groups: dict[Any, list[Active]] = {}
-        for one in ordered:
-            kind = one.asked.kind if isinstance(one.asked, Evaluation) else id(one)
-            groups.setdefault(kind, []).append(one)
-        enough = min(1.0, max((_fill(group) for group in groups.values() if isinstance(group[0].asked, Evaluation)), default=1.0))
-        ready = (g for g in groups.values() if _fill(g) >= enough or any(one.passed >= PATIENCE for one in g))
-        group = next(ready)
-        return _first(group)
-
-    def _answer(self, group: Sequence[Active]) -> Refused | None:
-        """Evaluates what a group asked for; what went wrong, for the jobs of this batch alone."""
+    def _answer(self, group: Sequence[Active]) -> dict[Active, Refused]:
+        """Evaluates what a group asked for; whose evaluations fail also without the others', and what they are told."""
         asked = [one.asked for one in group if isinstance(one.asked, Evaluation)]
         if not asked:
-            return None
+            return {}
         try:
             self.counts.batches += 1
             self.counts.rows += min(asked[0].size, sum(one.left for one in asked))
             self.counts.places += asked[0].size
             evaluate(asked)
-        except Exception as error:  # whatever a network does wrong is those jobs' end, never the server's
-            return _fault(error, group[0].job)
-        return None
+        except Exception as error:  # whatever a network does wrong is a job's end, never the server's
+            if len(group) == 1:
+                return {group[0]: _fault(error, group[0].jobs[0])}
+            return {one: why for alone in group for one, why in self._answer([alone]).items()}
+        return {}
 
-    def _start(self, job: Job) -> None:
-        self._follow(job, greenlet(lambda: job.work(job)), None, None)
+    def _start(self, jobs: list[Job]) -> None:
+        work = jobs[0].work
+        together = None if callable(work) else Together(jobs)
+        walk = greenlet(together) if together else greenlet(lambda: work(jobs[0]))  # type: ignore[operator]
+        self._follow(Active(jobs, walk, together))
 
     def _resume(self, one: Active) -> None:
         """Goes on with a walk until it asks again, or ends."""
         self.active.remove(one)
-        answer = one.asked.answer() if isinstance(one.asked, Evaluation) else None
         began = time.perf_counter()
-        self._follow(one.job, one.walk, answer, one)
-        if isinstance(one.asked, Turn):  # it computed by itself
-            self.line.charge(one.job.client, time.perf_counter() - began)
+        if isinstance(one.asked, Evaluation):
+            self._follow(one, one.asked.answer())
+            return
+        self._follow(one, None)
+        self._charge(one, time.perf_counter() - began)  # it computed by itself
 
-    def _follow(self, job: Job, walk: Any, answer: Any, one: Active | None) -> None:
+    def _follow(self, one: Active, *answer: Any) -> None:
         try:
-            found = walk.switch() if one is None else walk.switch(answer)
+            found = one.walk.switch(*answer)
         except Exception as error:
-            self._end(job, _fault(error, job))
+            self._failed(one, _fault(error, one.jobs[0]))
             return
         finally:
             torch.set_grad_enabled(False)
-        if walk.dead:
-            self._end(job, None, found)
+        if one.walk.dead:
+            self._done(one, found)
             return
-        job.count()
-        if job.evaluations > self.limits.evaluations:
-            job.stop(Refused(422, f"more than {self.limits.evaluations} evaluations of the network: ask for fewer steps"))
-        self.active.append(Active(job, walk, found))
+        for job in one.jobs:
+            job.count()
+            if job.evaluations > self.limits.evaluations:
+                job.stop(Refused(422, f"more than {self.limits.evaluations} evaluations of the network: ask for fewer steps"))
+        one.asked = found
+        self.active.append(one)
 
-    def _throw(self, one: Active, why: Refused) -> None:
-        """Ends a walk where it waits."""
-        self.active.remove(one)
+    def _done(self, one: Active, found: Any) -> None:
+        for job in one.jobs:
+            if one.together:
+                self.files.submit(self._deliver, job, found[job])
+            else:
+                self._end(job, None, found)
+
+    def _deliver(self, job: Job, x: Tensor) -> None:
+        """Makes a result of samples: in a thread of its own, since walks need not wait for it."""
         try:
-            one.walk.throw(Cancelled)
+            assert job.part is not None
+            self._end(job, None, job.part.finish(job, x))
+        except Exception as error:
+            self._end(job, _fault(error, job))
+
+    def _charge(self, one: Active, seconds: float) -> None:
+        """What a walk took to those whose it is, by their rows."""
+        rows = sum(job.rows for job in one.jobs)
+        for job in one.jobs:
+            self.line.charge(job.client, seconds * job.rows / rows)
+
+    def _failed(self, one: Active, why: Refused) -> None:
+        """The end of a job; of several in a walk each begins again by itself, so that what fails takes nobody with it."""
+        jobs = one.jobs
+        self._throw(one, why if len(jobs) == 1 else None)
+        if len(jobs) > 1:
+            for job in jobs:
+                self._start([job])
+
+    def _leave(self, one: Active, job: Job, why: Refused) -> None:
+        """Ends a job where its walk waits; the others in it go on."""
+        if len(one.jobs) == 1 or one.together is None:
+            self._throw(one, why)
+            return
+        one.jobs.remove(job)
+        one.together.leave(job)
+        self._end(job, why)
+
+    def _throw(self, one: Active, why: Refused | None) -> None:
+        """Ends a walk where it waits, and its jobs if that is why."""
+        if one in self.active:
+            self.active.remove(one)
+        try:
+            if not one.walk.dead:
+                one.walk.throw(Cancelled)
         except (Cancelled, GreenletExit):
             pass
         except Exception:
-            log.exception("a walk that was stopped", extra={"job": one.job.id})
+            log.exception("a walk that was stopped", extra={"job": one.jobs[0].id})
         finally:
             torch.set_grad_enabled(False)
-        self._end(one.job, why)
+        if why:
+            for job in one.jobs:
+                self._end(job, why)
 
     def _end(self, job: Job, why: Refused | None, result: Any = None) -> None:
         self.line.done(job)
@@ -208,29 +237,6 @@ class Engine(threading.Thread):
             job.end("done", result)
         else:
             job.end("cancelled" if why.status == 499 else "failed", refused=why)
-
-
-def _rows(one: Active) -> int:
-    return one.asked.left if isinstance(one.asked, Evaluation) else 1
-
-
-def _fill(group: Sequence[Active]) -> float:
-    """How full a batch of these would be; a turn always is."""
-    asked = group[0].asked
-    return sum(_rows(one) for one in group) / asked.size if isinstance(asked, Evaluation) else 1.0
-
-
-def _first(group: Sequence[Active]) -> list[Active]:
-    """The first of a group whose rows fit into a batch, the last of them perhaps in part."""
-    asked, rows, chosen = group[0].asked, 0, []
-    if isinstance(asked, Turn):
-        return [group[0]]
-    for one in group:
-        if rows >= asked.size:
-            break
-        chosen.append(one)
-        rows += _rows(one)
-    return chosen
 
 
 def _fault(error: BaseException, job: Job) -> Refused:

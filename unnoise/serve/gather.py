@@ -86,6 +86,7 @@ class Shared(Standing):
     def __init__(self, network: Any, rows: int, batch: int) -> None:
         super().__init__()
         self.network, self.rows, self.batch = network, rows, batch
+        self.wanted: Tensor | None = None  # rows that are still asked about; None: all
         self.conds: Conditions = getattr(network, "conds", {})
         self.variance = getattr(network, "variance", False)
 
@@ -93,6 +94,13 @@ class Shared(Standing):
         times_over, rest = divmod(len(x), self.rows)
         if rest:
             raise ValueError(f"{len(x)} rows of a walk of {self.rows}: expected a multiple")
+        if self.wanted is None:
+            return self._ask(times_over, x, level, cond)
+        index = torch.cat([self.wanted + i * self.rows for i in range(times_over)]).to(x.device)
+        found = self._ask(times_over, x[index], level[index], {name: value[index] for name, value in cond.items()})
+        return found.new_zeros(len(x), *found.shape[1:]).index_copy_(0, index, found)
+
+    def _ask(self, times_over: int, x: Tensor, level: Tensor, cond: Cond) -> Tensor:
         asked = Evaluation((id(self.network), times_over), self.network, times_over * self.batch, x, level, dict(cond))
         answered = pause(asked)
         assert answered is not None

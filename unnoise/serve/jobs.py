@@ -10,10 +10,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unnoise.serve.limits import Limits
 from unnoise.serve.line import Client
+
+if TYPE_CHECKING:
+    from unnoise.serve.together import Part
 
 PATHS = re.compile(r"(?<![\w/])(?:/[^\s/'\":;,]+){2,}/?")
 COUNT = itertools.count()
@@ -40,7 +43,7 @@ class Refused(Exception):
 
 def new_id() -> str:
     """One that nobody guesses: 26 of 32 signs, 130 bits."""
-    return "".join(secrets.choice("abcdefghijkmnpqrstuvwxyz23456789") for _ in range(26))
+    return "".join("abcdefghijkmnpqrstuvwxyz23456789"[byte % 32] for byte in secrets.token_bytes(26))
 
 
 Task = Callable[["Job"], dict[str, Any]]  # runs as a coroutine of the engine, and gives the result as JSON
@@ -53,7 +56,7 @@ class Job:
     Args:
         task, model: By name and by id.
         client: Who asked.
-        work: What is to be done.
+        work: What is to be done, by itself; or a part in a walk that others may share.
         rows: How many samples go along in it: what it weighs where batches are filled.
         batch: The execution batch that it shares with others; 0 where it computes by itself.
         steps: In all, for the progress; what is not known is 0.
@@ -65,7 +68,7 @@ class Job:
     task: str
     model: str
     client: Client
-    work: Task
+    work: Task | Part
     rows: int
     batch: int = 0
     steps: int = 0
@@ -89,6 +92,11 @@ class Job:
     lock: threading.Lock = field(default_factory=threading.Lock)
     latest: dict[str, dict[str, Any]] = field(default_factory=dict)
     on_end: Callable[[Job], object] | None = None
+
+    @property
+    def part(self) -> Part | None:
+        """What it has in a walk that others may share, where it is a request for samples."""
+        return None if callable(self.work) else self.work
 
     @property
     def kind(self) -> tuple[str, int]:

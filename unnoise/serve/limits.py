@@ -48,7 +48,7 @@ class Limits:
     canvas: int = 1_048_576
     queue: int = 32
     queue_client: int = 16
-    active: int = 64
+    active: int = 256
     connections: int = 256
     headers_seconds: float = 10
     body_seconds: float = 30

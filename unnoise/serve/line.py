@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from unnoise.serve.limits import Limits
 
@@ -30,8 +30,7 @@ class Full(Exception):
         self.retry_after = retry_after
 
 
-@dataclass(frozen=True)
-class Client:
+class Client(NamedTuple):
     """Who asks: the name of a token, and one of those who use it."""
 
     name: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import inspect
 import re
 import threading
@@ -163,6 +164,7 @@ def by_itself(model: Model) -> bool:
     return any(isinstance(rule, Borrowing) for rule in model.guidance) or model.sampler.evaluations(2) is None
 
 
+@functools.cache
 def samplers() -> dict[str, type[Sampler]]:
     """Those that a client may name: all that need nothing handed over."""
     found = {}

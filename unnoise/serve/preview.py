@@ -30,10 +30,11 @@ class Previews:
         job: Whose walk it is.
         model: Decodes, and knows the schedule.
         first: The state at a time where the walk begins, for the noise that is predicted in its first step.
+        rows: The job's own in the walk.
     """
 
-    def __init__(self, job: Job, model: Model, first: Callable[[float], Tensor] | None = None) -> None:
-        self.job, self.model, self.first = job, model, first
+    def __init__(self, job: Job, model: Model, first: Callable[[float], Tensor] | None = None, rows: slice = slice(None)) -> None:
+        self.job, self.model, self.first, self.rows = job, model, first, rows
         self.began, self.shown, self.nfe = time.monotonic(), 0.0, 0
         self.last: tuple[float, Tensor] | None = None
         self.every = EVERY * (1 if isinstance(model.codec, Identity) else SLOW)
@@ -44,6 +45,7 @@ class Previews:
         job.step, self.nfe = moment.k + 1, moment.nfe
         if not job.watchers and not job.inside:
             return
+        moment = moment._replace(x=moment.x[self.rows], x0=moment.x0[self.rows])
         where = {"t": round(moment.t, 6), "log_snr": self._log_snr(moment.t)}
         spent = round(now - self.began, 3)
         job.tell("progress", {"step": job.step, "steps": job.steps, **where, "nfe": moment.nfe, "seconds": spent})

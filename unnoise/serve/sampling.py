@@ -6,7 +6,7 @@ import hashlib
 import json
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,7 +18,7 @@ from unnoise.sampler import prior
 from unnoise.serve import wishes
 from unnoise.serve.jobs import Job, Refused
 from unnoise.serve.line import Client
-from unnoise.serve.models import Models, Served, alone, by_itself, samplers
+from unnoise.serve.models import Models, Served, Variant, alone, by_itself, samplers
 from unnoise.serve.preview import Previews
 from unnoise.serve.store import Store
 from unnoise.task.evaluate.result import finite
@@ -43,20 +43,48 @@ def sample(desk: Desk, wish: wishes.Sample, client: Client) -> Job:
     seeds = wish.listed
     wishes.check_work(_values(model), len(seeds), _evaluations(model, wish.steps), desk.limits.work)
     cond = model.draw(seeds) if wish.cond is None else model.conditions(wish.cond, len(seeds))
-    form = form_of(model, wish)
     own = by_itself(model)
-    view = alone(model) if own else served.view(variant, len(seeds))
-    command = command_of(served, wish, desk.models)
-
-    def work(job: Job) -> dict[str, Any]:
-        watch = Previews(job, model, _start(model, seeds))
-        x = view.sample(seeds=seeds, cond=cond, callback=watch)
-        images = kept(desk.store, client, model, x, descriptions(model, seeds, cond, variant.alike), form)
-        lines = [command_of(served, one, desk.models) for one in each(wish)]
-        return result(job, [i | {"command": line} for i, line in zip(images, lines, strict=True)], command, watch.nfe)
-
+    part = Samples(desk, served, variant, wish, client, cond, None if own else (id(variant.times), *sorted(cond)))
     batch = 0 if own else model.defaults.batch
-    return Job("sample", served.id, client, work, len(seeds), batch, model.defaults.steps, wish.shown, wish.inside, wish.detached)
+    return Job("sample", served.id, client, part, len(seeds), batch, model.defaults.steps, wish.shown, wish.inside, wish.detached)
+
+
+class Samples:
+    """A request for samples, as a part of a walk that others may share (see `together`).
+
+    Raises:
+        Refused: If its results cannot have the form that is asked for.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        served: Served,
+        variant: Variant,
+        wish: wishes.Sample,
+        client: Client,
+        cond: Mapping[str, Tensor],
+        key: Hashable,
+    ) -> None:
+        self.desk, self.served, self.variant, self.wish, self.client = desk, served, variant, wish, client
+        self.seeds, self.cond, self.key = wish.listed, cond, key
+        self.form = form_of(variant.model, wish)
+        self.watch: Previews
+
+    def view(self, rows: int) -> Model:
+        return alone(self.variant.model) if self.key is None else self.served.view(self.variant, rows)
+
+    def begin(self, job: Job, rows: slice) -> Previews:
+        self.watch = Previews(job, self.variant.model, _start(self.variant.model, self.seeds), rows)
+        return self.watch
+
+    def finish(self, job: Job, x: Tensor) -> dict[str, Any]:
+        model, wish, models = self.variant.model, self.wish, self.desk.models
+        recipes = descriptions(model, self.seeds, self.cond, self.variant.alike)
+        images = kept(self.desk.store, self.client, model, x, recipes, self.form)
+        lines = [command_of(self.served, one, models) for one in each(wish)]
+        told = [image | {"command": line} for image, line in zip(images, lines, strict=True)]
+        return result(job, told, command_of(self.served, wish, models), self.watch.nfe)
 
 
 def overrides(models: Models, served: Served, wish: wishes.Sample) -> list[str]:
