@@ -114,14 +114,16 @@ def test_outpainting_and_enlarging_change_the_size(run: Path, tmp_path: Path) ->
     assert levels(large).shape == (12, 18)
 
 
-@pytest.mark.parametrize(
-    "damage", ["deblur:gaussian:1", "deblur:motion:3:20", "deblur:KERNEL", "jpeg:30", "quantize:4", "clip:-0.5:0.5"]
-)
+BLURS = ["deblur:gaussian:1", "deblur:motion:3:20", "deblur:KERNEL"]
+
+
+@pytest.mark.parametrize("damage", [*BLURS, "jpeg:30", "quantize:4", "clip:-0.5:0.5", "fourier:SAMPLED"])
 def test_damages(run: Path, tmp_path: Path, damage: str) -> None:
     kernel = np.zeros((3, 3), np.uint8)
     kernel[1] = 255
     Image.fromarray(kernel).save(tmp_path / "kernel.png")
-    text = damage.replace("KERNEL", str(tmp_path / "kernel.png"))
+    Image.fromarray(255 * np.tri(8, dtype=np.uint8)).save(tmp_path / "sampled.png")
+    text = damage.replace("KERNEL", str(tmp_path / "kernel.png")).replace("SAMPLED", str(tmp_path / "sampled.png"))
     (path,) = done(run, [picture(tmp_path / "in.png")], tmp_path / "out", "restore", text)
     assert levels(path).shape == (8, 8)
 

@@ -4,6 +4,7 @@ from unnoise.operator.base import Composed, Function, Identity, Operator
 from unnoise.operator.blur import Blur, GaussianBlur, MotionBlur
 from unnoise.operator.channels import Gray
 from unnoise.operator.fourier import Fourier
+from unnoise.operator.interval import intervals
 from unnoise.operator.jpeg import JPEG
 from unnoise.operator.law import Holes, Law, Noise
 from unnoise.operator.levels import Clip, Quantize
@@ -38,5 +39,6 @@ __all__ = [
     "Quantize",
     "Shown",
     "Spectrum",
+    "intervals",
     "noise_std",
 ]

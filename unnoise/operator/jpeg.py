@@ -46,26 +46,41 @@ class JPEG(Operator):
 
     def __call__(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        coloured = x.shape[-3] == 3
-        block = 2 * SIDE if coloured else SIDE
-        x = F.pad(x * 127.5, (0, -width % block, 0, -height % block), mode="replicate")  # levels about the middle grey
-        if not coloured:
-            return self._rounded(x, LUMA)[..., :height, :width] / 127.5
-        turn = torch.tensor(COLOURS, dtype=torch.float64)
-        y, chroma = torch.einsum("dc,bchw->bdhw", turn.to(x), x).split([1, 2], 1)
-        small = self._rounded(F.avg_pool2d(chroma, 2), CHROMA)
-        parts = torch.cat([self._rounded(y, LUMA), small.repeat_interleave(2, -1).repeat_interleave(2, -2)], 1)
-        return torch.einsum("dc,bchw->bdhw", torch.linalg.inv(turn).to(x), parts)[..., :height, :width] / 127.5
+        y, *chroma = (_picture(rounded(part / steps) * steps) for part, steps in self.frequencies(x))
+        if chroma:
+            wide = chroma[0].repeat_interleave(2, -1).repeat_interleave(2, -2)
+            y = torch.einsum("dc,bchw->bdhw", torch.linalg.inv(_turn()).to(x), torch.cat([y, wide], 1))
+        return y[..., :height, :width] / 127.5
 
     def pinv(self, y: Tensor, like: Tensor) -> Tensor:
         return y
 
-    def _rounded(self, x: Tensor, table: str) -> Tensor:
-        """Each channel's blocks with their frequencies rounded to multiples of the table's steps."""
-        basis, steps = cosines().to(x), _steps(table, self.quality).to(x)
-        blocks = x.unflatten(-1, (-1, SIDE)).unflatten(-3, (-1, SIDE)).transpose(-3, -2)  # (..., rows, columns, 8, 8)
-        kept = rounded(basis @ blocks @ basis.mT / steps) * steps
-        return (basis.mT @ kept @ basis).transpose(-3, -2).flatten(-4, -3).flatten(-2)
+    def frequencies(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """What is rounded, of brightness and of colours, (B, C, rows, columns, 8, 8), and its steps, (8, 8); in levels of 255."""
+        height, width = x.shape[-2:]
+        coloured = x.shape[-3] == 3
+        block = 2 * SIDE if coloured else SIDE
+        x = F.pad(x * 127.5, (0, -width % block, 0, -height % block), mode="replicate")  # levels about the middle grey
+        parts = [(x, LUMA)]
+        if coloured:
+            y, chroma = torch.einsum("dc,bchw->bdhw", _turn().to(x), x).split([1, 2], 1)
+            parts = [(y, LUMA), (F.avg_pool2d(chroma, 2), CHROMA)]
+        basis = cosines().to(x)
+        return [(basis @ _blocks(part) @ basis.mT, _steps(table, self.quality).to(x)) for part, table in parts]
+
+
+def _blocks(x: Tensor) -> Tensor:
+    """(..., H, W) as (..., rows, columns, 8, 8)."""
+    return x.unflatten(-1, (-1, SIDE)).unflatten(-3, (-1, SIDE)).transpose(-3, -2)
+
+
+def _picture(frequencies: Tensor) -> Tensor:
+    basis = cosines().to(frequencies)
+    return (basis.mT @ frequencies @ basis).transpose(-3, -2).flatten(-4, -3).flatten(-2)
+
+
+def _turn() -> Tensor:
+    return torch.tensor(COLOURS, dtype=torch.float64)
 
 
 @cache

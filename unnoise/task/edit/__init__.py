@@ -16,7 +16,7 @@ from torch import Tensor
 from unnoise.domain.base import from_levels
 from unnoise.domain.pictures import Pictures
 from unnoise.model import Model
-from unnoise.operator import Identity, noise_std
+from unnoise.operator import Fourier, Identity, intervals, noise_std
 from unnoise.sampler import Moment, SDEdit
 from unnoise.task.edit import jobs
 from unnoise.task.edit.jobs import Job
@@ -185,7 +185,7 @@ def _job(picture: Picture, domain: Pictures, wish: Wish) -> Job:
             return jobs.vary(picture, domain)
         case "denoise" | "restore":
             operator = Identity() if wish.task == "denoise" else jobs.damage(wish.value)
-            if wish.noise is None and operator.linear:
+            if wish.noise is None and operator.linear and not isinstance(operator, Fourier):  # what is missing looks like noise
                 std = max(noise_std(picture.x), rounding)
             return jobs.restore(picture, domain, operator, std)
     raise ValueError(f"task {wish.task!r}: expected one of {', '.join(TASKS)}")
@@ -214,7 +214,8 @@ def _samples(
         return draw(model, job, SDEdit(z), None, below, seeds, cond, **more), name
     if job.repaint is not None and not job.repaint.any():  # nothing to paint
         return job.picture.x.expand(len(seeds), -1, -1, -1), "none"
-    measured = latent(job.measured, model)
+    canvas = job.picture.x.new_zeros(1, model.domain.shape[0], *job.canvas)
+    measured = latent(intervals(job.measured, canvas), model)
     chosen: Method = method(wish.method or default(measured), measured)
     return draw(model, job, chosen.sampler, chosen.rule, times, seeds, cond, **more), chosen.name
 

@@ -19,6 +19,7 @@ from unnoise.operator import (
     Clip,
     Crop,
     Downsample,
+    Fourier,
     GaussianBlur,
     Gray,
     Identity,
@@ -30,7 +31,10 @@ from unnoise.operator import (
 )
 from unnoise.task.edit.picture import Picture, mask
 
-RESTORE = "deblur:gaussian:STD, deblur:motion:LENGTH:ANGLE, deblur:KERNEL.png, jpeg:QUALITY, quantize:LEVELS or clip:LOW:HIGH"
+RESTORE = (
+    "deblur:gaussian:STD, deblur:motion:LENGTH:ANGLE, deblur:KERNEL.png, jpeg:QUALITY, quantize:LEVELS, clip:LOW:HIGH "
+    "or fourier:SAMPLED.png"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +102,16 @@ def colorize(picture: Picture, domain: Pictures, std: float) -> Job:
 
 
 def restore(picture: Picture, domain: Pictures, operator: Operator, std: float) -> Job:
-    """The picture of which this one is a damaged version; noisy alone, where the operator is the identity."""
-    return within(picture, domain, operator, picture.x, std)
+    """The picture of which this one is a damaged version; noisy alone, where the operator is the identity.
+
+    Of frequencies it is what those make that were measured, all others 0.
+    """
+    if not isinstance(operator, Fourier):
+        return within(picture, domain, operator, picture.x, std)
+    if operator.sampled.shape != picture.x.shape[-2:]:
+        (high, wide), (height, width) = operator.sampled.shape, picture.x.shape[-2:]
+        raise ValueError(f"{picture.name} is {width} x {height} and has as many frequencies; their mask is {wide} x {high}")
+    return replace(within(picture, domain, operator, operator(picture.x), std), shown=picture.x)
 
 
 def vary(picture: Picture, domain: Pictures) -> Job:
@@ -142,6 +154,8 @@ def damage(text: str) -> Operator:
                 return Quantize(int(levels))
             case "clip", [low, high]:
                 return Clip(float(low), float(high))
+            case "fourier", [file] if Path(file).suffix:
+                return Fourier(torch.fft.ifftshift((_whole(Path(file)) > 0).float()))
             case "denoise", []:
                 return Identity()
     except ValueError as error:
@@ -151,14 +165,19 @@ def damage(text: str) -> Operator:
 
 def _kernel(path: Path) -> Tensor:
     """A picture of a kernel: its brightness, brought to sum 1."""
+    weights = _whole(path)
+    if not weights.sum() > 0:
+        raise ValueError(f"{path} is black; expected a picture of the kernel")
+    return weights / weights.sum()
+
+
+def _whole(path: Path) -> Tensor:
+    """A picture's brightness in [0, 1], of whatever size it is."""
     from unnoise.domain.decode import header
 
     with path.open("rb") as file:
         head = header(file)
-    weights = mask(path, (head.height, head.width))
-    if not weights.sum() > 0:
-        raise ValueError(f"{path} is black; expected a picture of the kernel")
-    return weights / weights.sum()
+    return mask(path, (head.height, head.width))
 
 
 def rounding(picture: Picture) -> float:
