@@ -15,14 +15,14 @@ from typing import Any
 from benchmarks._serving import TOKEN, Process
 
 
-def schemathesis(server: Process) -> dict[str, Any]:
-    """5,000 cases and more, of its own making."""
+def schemathesis(server: Process, examples: int) -> dict[str, Any]:
+    """Cases of its own making, so many for each operation: 5,000 and more of 250."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "events.ndjson")
         command = [
             str(Path(sys.executable).with_name("st")), "run", f"http://127.0.0.1:{server.port}/openapi.json",
             "-H", f"Authorization: Bearer {TOKEN}", "--checks", "not_a_server_error", "--phases", "examples,coverage,fuzzing",
-            "-n", "250", "--no-shrink", "--continue-on-failure", "--seed", "1", "--suppress-health-check", "all",
+            "-n", str(examples), "--no-shrink", "--continue-on-failure", "--seed", "1", "--suppress-health-check", "all",
             "--warnings", "off", "--report", "ndjson", "--report-ndjson-path", str(report), "--output-sanitize", "false",
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, cwd=folder)

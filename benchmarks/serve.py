@@ -1,6 +1,8 @@
 """`unnoise serve` under load, as a process of its own, on loopback.
 
-`python -m benchmarks serve RUN [--parts=digests,load,...] [--seconds=60] [--clients=64] [--threads=2] [--steps=20]`
+`python -m benchmarks serve RUN [--parts=digests,load,...] [--seconds=60] [--clients=64] [--threads=2] [--steps=20] [--share=1]`
+
+A share below 1 makes as many cases less of what is counted, to try whether it runs.
 
 digests: 100 seeds alone, in requests of 2, 3 and 8, among strangers, and by the command line: equal sha256.
 load: clients that ask for unlike samples as fast as they are answered, beside 100 sockets that send a byte a second; the sha256
@@ -79,9 +81,9 @@ def offline(run: Path, threads: int, steps: int) -> dict[str, float]:
     return found
 
 
-def digests(run: Path, threads: int, **_: Any) -> dict[str, Any]:
+def digests(run: Path, threads: int, share: float, **_: Any) -> dict[str, Any]:
     """How many of 600 pictures are the same as by the command line."""
-    seeds, groups = list(range(1000, 1100)), {"alone": 1, "of 2": 2, "of 3": 3, "of 8": 8}
+    seeds, groups = list(range(1000, 1000 + round(100 * share))), {"alone": 1, "of 2": 2, "of 3": 3, "of 8": 8}
     with tempfile.TemporaryDirectory() as folder:
         sample(run, Order(seeds, None, ["model.Defaults.steps=10"], "cpu", threads=threads), Path(folder))
         expected = {seed: _digest(Path(folder, f"{seed}.png").read_bytes()) for seed in seeds}
@@ -96,7 +98,7 @@ def digests(run: Path, threads: int, **_: Any) -> dict[str, Any]:
         async def all_of_them() -> None:
             async with server.client() as client:
                 for name, size in groups.items():
-                    parts = [seeds[i : i + size] for i in range(0, 100, size)]
+                    parts = [seeds[i : i + size] for i in range(0, len(seeds), size)]
                     found[name] = sum([await ask(client, part) for part in parts])
                 strangers = [ask(client, [i], sampler="DDIM", scale=2.0, cond={"label": str(i % 10)}) for i in range(12)]
                 mixed = [ask(client, [seed]) for seed in seeds]
@@ -104,7 +106,7 @@ def digests(run: Path, threads: int, **_: Any) -> dict[str, Any]:
                 found["among strangers"] = sum(answers[12:])
 
         asyncio.run(all_of_them())
-    return {"equal": sum(found.values()), "of": 600, **found}
+    return {"equal": sum(found.values()), "of": 6 * len(seeds), **found}
 
 
 def load(run: Path, threads: int, seconds: float, clients: int, steps: int, **_: Any) -> dict[str, Any]:
@@ -213,7 +215,7 @@ async def _rate(server: Process, clients: int, steps: int, seconds: float) -> fl
     return round(done / (time.perf_counter() - began), 2)
 
 
-def memory(run: Path, threads: int, **_: Any) -> dict[str, Any]:
+def memory(run: Path, threads: int, share: float, **_: Any) -> dict[str, Any]:
     """Resident megabytes, threads and open files between requests 200 and 1,200, and after 500 that fail."""
     told = {}
     with Process(run, threads) as server:
@@ -231,17 +233,17 @@ def memory(run: Path, threads: int, **_: Any) -> dict[str, Any]:
                     assert answer.status_code == (422 if wrong else 200), answer.text
 
         for name, n, wrong in (("200", 200, False), ("1200", 1000, False), ("500 failing", 500, True)):
-            asyncio.run(ask(n, wrong))
+            asyncio.run(ask(round(n * share), wrong))
             told[name] = server.holds()
     grown = {key: round(told["1200"][key] - told["200"][key], 2) for key in told["200"]}
     failing = {key: round(told["500 failing"][key] - told["1200"][key], 2) for key in told["200"]}
     return {"at": told, "grown_200_to_1200": grown, "grown_by_500_failing": failing}
 
 
-def stops(run: Path, threads: int, times: int = 30, **_: Any) -> dict[str, Any]:
+def stops(run: Path, threads: int, share: float, **_: Any) -> dict[str, Any]:
     """Exit codes, seconds to exit, and what became of the requests."""
     keyed, codes, spent, ends = random.Random(0), Counter[int](), [], Counter[str]()
-    for _ in range(times):
+    for _ in range(round(30 * share)):
         with Process(run, threads) as server:
 
             async def asked(server: Process = server) -> None:
@@ -269,12 +271,12 @@ def stops(run: Path, threads: int, times: int = 30, **_: Any) -> dict[str, Any]:
     return {"exit_codes": dict(codes), "most_seconds_to_exit": round(max(spent), 2), "requests": dict(ends)}
 
 
-def fuzz(run: Path, threads: int, **_: Any) -> dict[str, Any]:
+def fuzz(run: Path, threads: int, share: float, **_: Any) -> dict[str, Any]:
     """Requests that nearly follow the schema, and bytes that are hardly HTTP: no 5xx, no trace or path; exact afterwards."""
     with Process(run, threads) as server:
         before = _first(server)
-        schema = schemathesis(server)
-        bytes_ = asyncio.run(broken(server, 2000))
+        schema = schemathesis(server, round(250 * share))
+        bytes_ = asyncio.run(broken(server, round(2000 * share)))
         return {"schemathesis": schema, "raw": bytes_, "the_same_afterwards": before == _first(server)}
 
 
@@ -303,10 +305,18 @@ def _quantile(values: list[float], share: float) -> float:
 
 
 def main(*arguments: str) -> None:
-    options = {"parts": "digests,load,peer,memory,fuzz,stops", "seconds": "60", "clients": "64", "threads": "2", "steps": "20"}
+    options = {
+        "parts": "digests,load,peer,memory,fuzz,stops",
+        "seconds": "60",
+        "clients": "64",
+        "threads": "2",
+        "steps": "20",
+        "share": "1",
+    }
     options |= dict(argument.removeprefix("--").split("=") for argument in arguments if argument.startswith("--"))
     (run,) = (Path(argument) for argument in arguments if not argument.startswith("--"))
     given = {"seconds": float(options["seconds"]), "clients": int(options["clients"]), "steps": int(options["steps"])}
+    given["share"] = float(options["share"])
     result: dict[str, Any] = {"run": run.name, "threads": int(options["threads"])}
     for part in options["parts"].split(","):
         result[part] = globals()[part](run, int(options["threads"]), **given)
