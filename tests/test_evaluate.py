@@ -17,10 +17,13 @@ from tests.evaluating import quick
 from tests.golden import metrics as peers
 from tests.test_cli import TINY, pictures, unnoise
 from unnoise.domain import Digits, Points
-from unnoise.metric.features import Autoencoder, Inception, Pooled, Raw, Transformer, train_autoencoder
+from unnoise.metric import Estimate
+from unnoise.metric.features import Autoencoder, Classifier, Inception, Pooled, Raw, Transformer, train_autoencoder
 from unnoise.task import machine
-from unnoise.task.evaluate import Evaluation, Wish, compare, evaluate, features, measure
+from unnoise.task.evaluate import Evaluation, Number, Wish, compare, evaluate, features, measure
+from unnoise.task.evaluate.board import Board
 from unnoise.task.evaluate.reference import reference
+from unnoise.task.evaluate.verdict import verdict
 from unnoise.tensor import Rng
 
 PEERS = json.loads(Path(peers.__file__).with_suffix(".json").read_text("utf-8"))
@@ -59,6 +62,35 @@ def test_planted_faults_get_the_right_verdict(digits, case: str) -> None:
         for number in found.numbers.values():
             assert number.low <= number.value <= number.high
         assert len(found.pairs) == 8 and found.shown.shape == (64, 1, 8, 8) and len(found.classes) == 10
+
+
+def test_a_network_looks_at_a_sample_once_whatever_is_asked_of_it(digits, monkeypatch) -> None:
+    domain, real, _ = digits
+    parts = measure.split(domain, real, 50)
+    yard = measure.yardstick(domain, real, parts, 50, Wish(features="classifier"), print)
+    board, seen, look = Board(yard, parts.labels), [], Classifier.features
+    monkeypatch.setattr(Classifier, "features", lambda self, x: seen.append(len(x)) or look(self, x))
+    board.update(parts.x)
+    assert yard.judge is not None and yard.scorer is yard.features is yard.judge and seen == [50]
+    found, rows = board.metrics["recognition"].found, look(yard.judge, parts.x)
+    assert torch.equal(found, yard.judge.predict(parts.x).bincount(minlength=10))
+    torch.testing.assert_close(yard.judge.probabilities(rows), yard.judge(parts.x).softmax(1).detach())
+
+
+def test_a_class_that_a_poor_model_does_not_hit_is_no_lost_mode() -> None:
+    def number(value: float, real: float) -> Number:
+        return Number(value, 0.9 * value, 1.1 * value, Estimate(real, 0.9 * real, 1.1 * real), "")
+
+    poor = {"accuracy": number(0.3, 0.9), "frechet": number(8, 1)}
+    assert verdict(poor, ["dog"]) == [
+        "conditions are not kept: 30% of samples are recognised as asked (real data: 90%)",
+        "not recognised among them: class dog",
+        "the Frechet distance is 8 times that of other real data",
+    ]
+    assert verdict(poor | {"accuracy": number(0.9, 0.9)}, ["dog"])[0] == "mode dropped: class dog missing"
+    assert verdict({"frechet": number(1.5, 1)}, []) == [
+        "no fault found; the Frechet distance is 1.5 times that of other real data"
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +242,7 @@ def test_inception_computes_what_torch_fidelity_computes() -> None:
     torch.testing.assert_close(found[:, :64], expected, rtol=1e-3, atol=1e-4)
     logits = torch.tensor(PEERS["torch-fidelity inception logits"]).reshape(2, 16)
     torch.testing.assert_close((found @ network.fc.weight.T)[:, :16], logits, rtol=1e-3, atol=1e-4)
-    assert network.probabilities(x[:, :1]).sum(1).tolist() == pytest.approx([1, 1])
+    assert network.probabilities(found).sum(1).tolist() == pytest.approx([1, 1])
     assert network.digest != Inception().digest
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Self
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from unnoise.metric.base import LEVEL, Estimate, Metric
 from unnoise.metric.interval import linear
 from unnoise.metric.moments import Moments
 
 BINS = 64  # of the distribution of values
+TIE = 1e-9  # of a bin: a value at an edge is not above it, however it was rounded
 FINE = 0.25  # cycles in a sample of the signal: above that lies detail
 FLOOR = 1e-9  # of a power, as a share of all
 
@@ -62,13 +65,21 @@ def power(x: Tensor) -> Tensor:
     sides = x.shape[2:]
     if not sides or max(sides) < 4:
         raise ValueError(f"signals of shape {tuple(x.shape[1:])}: a spectrum needs a side of at least 4")
-    spectrum = torch.fft.fftn(x.double(), dim=list(range(2, x.ndim))).abs().square().mean(1) / math.prod(sides)
-    frequencies = torch.meshgrid(*(torch.fft.fftfreq(side, dtype=torch.float64) for side in sides), indexing="ij")
-    radius = (sum(f.square() for f in frequencies).sqrt() * max(sides)).round().long().flatten()  # type: ignore[union-attr]
-    bins = max(sides) // 2 + 1
-    kept = radius < bins
-    sums = torch.zeros(len(x), bins, dtype=torch.float64).index_add_(1, radius[kept], spectrum.flatten(1)[:, kept])
-    return (sums / torch.bincount(radius[kept], minlength=bins))[:, 1:]
+    found = torch.view_as_real(torch.fft.rfftn(x.double(), dim=list(range(2, x.ndim))))  # the other half of it is its mirror
+    spectrum = found.square_().sum(-1).mean(1).flatten(1)
+    return spectrum @ _radii(tuple(sides))
+
+
+@lru_cache(maxsize=4)
+def _radii(sides: tuple[int, ...]) -> Tensor:
+    """What takes the powers of the half spectrum, as a row, to their means at each radius above 0, (F, R)."""
+    frequencies = [torch.fft.fftfreq(side, dtype=torch.float64) for side in sides[:-1]]
+    last = torch.fft.rfftfreq(sides[-1], dtype=torch.float64)
+    grid = torch.meshgrid(*frequencies, last, indexing="ij")
+    radius = (sum(f.square() for f in grid).sqrt() * max(sides)).round().long().flatten()  # type: ignore[union-attr]
+    twice = 2.0 - ((last == 0) | (last == 0.5)).double()  # all but these stand for two
+    weight = F.one_hot(radius, int(radius.max()) + 1).double() * twice.expand(grid[0].shape).reshape(-1, 1)
+    return (weight / weight.sum(0).clamp(min=1) / math.prod(sides))[:, 1 : max(sides) // 2 + 1]
 
 
 class Marginals(Metric):
@@ -116,11 +127,14 @@ class Marginals(Metric):
         """The distribution function of each x at the edges, and its deviation, (B, C (BINS + 1) + 1)."""
         values = x.detach().double().flatten(2) if x.ndim > 2 else x.double()[..., None]  # (B, C, L)
         b, c, n = values.shape
-        bins = torch.searchsorted(self.edges, values.transpose(0, 1).flatten(1).contiguous())  # edges below each value
-        bins = bins.reshape(c, b, n).transpose(0, 1)
-        counts = torch.zeros(b, c, BINS + 2, dtype=torch.float64).scatter_add_(2, bins, torch.ones_like(values))
+        low, step = self.edges[:, :1], (self.edges[:, -1:] - self.edges[:, :1]) / BINS
+        bins = ((values - low) / step.clamp(min=1e-300) - TIE).ceil_().clamp_(0, BINS + 1).long()  # edges below each value
+        bins += (BINS + 2) * torch.arange(b * c).reshape(b, c, 1)
+        counts = torch.bincount(bins.flatten(), minlength=b * c * (BINS + 2)).reshape(b, c, BINS + 2).double()
         below = counts.cumsum(2)[..., : BINS + 1] / n
-        spread = values.std(2, correction=0).mean(1) if n > 1 else (values[..., 0] - self._centre).abs().mean(1)
+        middle = values.mean(2, keepdim=True) if n > 1 else self._centre[:, None]
+        away = values - middle
+        spread = away.square().mean(2).sqrt().mean(1) if n > 1 else away[..., 0].abs().mean(1)
         return torch.cat([below.flatten(1), spread[:, None]], 1)
 
     @property

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from unnoise.tensor import Rng, permutation
 
-CHUNK = 512  # pictures in one evaluation
+CHUNK = 64  # pictures in one evaluation: so few stay in the cache of a processor
 
 
 class Features(Protocol):
@@ -88,11 +88,11 @@ class Stored(nn.Module):
         return digest(self)
 
     def whole(self, of: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """A function of pictures, as in use rather than in training, a part of them at a time."""
+        """A function of pictures, as in use rather than in training, a part at a time, channels last: the quickest order."""
         was = self.training
         self.eval()
         with torch.no_grad():
-            y = torch.cat([of(part) for part in x.split(CHUNK)])
+            y = torch.cat([of(part.contiguous(memory_format=torch.channels_last)) for part in x.split(CHUNK)])
         self.train(was)
         return y
 

@@ -63,9 +63,10 @@ class Classifier(Stored):
         """What the last layer sees of pictures, (B, 64)."""
         return self.whole(self._penultimate, x)
 
-    def probabilities(self, x: Tensor) -> Tensor:
-        """Of each class for each picture, (B, classes)."""
-        return self.whole(self, x).softmax(1)
+    @torch.no_grad()
+    def probabilities(self, rows: Tensor) -> Tensor:
+        """Of each class, (B, classes), for pictures of these features, (B, 64)."""
+        return self.head(rows).softmax(1)
 
     def predict(self, x: Tensor) -> Tensor:
         """The most likely class of each picture, (B,)."""

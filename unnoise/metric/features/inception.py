@@ -147,9 +147,9 @@ class Inception(nn.Module):
         return torch.cat([self.eval()(self._resized(part)) for part in x.split(CHUNK)])
 
     @torch.no_grad()
-    def probabilities(self, x: Tensor) -> Tensor:
-        """Of each of 1,008 classes, (B, 1008), without the last layer's bias, as Inception scores are taken."""
-        return (self.features(x) @ self.fc.weight.T).softmax(1)
+    def probabilities(self, rows: Tensor) -> Tensor:
+        """Of each of 1,008 classes, (B, 1008), for features (B, 2048); without the bias, as Inception scores are taken."""
+        return (rows @ self.fc.weight.T).softmax(1)
 
     def _resized(self, x: Tensor) -> Tensor:
         if x.ndim != 4 or x.shape[1] not in (1, 3):

@@ -38,8 +38,8 @@ SEEN = 10_000  # items of the reference whose values are measured one by one
 class Scorer(Features, Protocol):
     """Features that come from a classifier."""
 
-    def probabilities(self, x: Tensor) -> Tensor:
-        """Of each class for each x, (B, K)."""
+    def probabilities(self, rows: Tensor) -> Tensor:
+        """Of each class, (B, K), where the features are these rows, (B, D)."""
         ...
 
 
@@ -114,19 +114,29 @@ class Board:
         """See the next samples."""
         asked = None if self.asked is None else self.asked[self.n : self.n + len(x)]
         self.n += len(x)
-        taken = {"values": x, "signals": x, "points": x}
-        if self._takes("features"):
-            taken["features"] = self.yard.features.features(x)
-        if self.yard.judge is not None and self._takes("classes"):
-            taken["classes"] = self.yard.judge.predict(x)
-        if self.yard.scorer is not None and self._takes("scores"):
-            taken["scores"] = self.yard.scorer.probabilities(x)
+        taken = {"values": x, "signals": x, "points": x} | self._answers(x)
         for family, one in self.metrics.items():
             part = taken[FAMILIES[family][0]]
             if isinstance(one, metric.Recognition):
                 one.update(part, asked)
             else:
                 one.update(part)
+
+    def _answers(self, x: Tensor) -> dict[str, Tensor]:
+        """What networks say of samples; each looks at them once."""
+        yard, rows = self.yard, dict[int, Tensor]()
+
+        def seen(by: Features) -> Tensor:
+            return rows[id(by)] if id(by) in rows else rows.setdefault(id(by), by.features(x))
+
+        answers = {}
+        if self._takes("features"):
+            answers["features"] = seen(yard.features)
+        if yard.judge is not None and self._takes("classes"):
+            answers["classes"] = yard.judge.probabilities(seen(yard.judge)).argmax(1)
+        if yard.scorer is not None and self._takes("scores"):
+            answers["scores"] = yard.scorer.probabilities(seen(yard.scorer))
+        return answers
 
     def _takes(self, of: str) -> bool:
         return any(FAMILIES[family][0] == of for family in self.metrics)

@@ -10,6 +10,7 @@ DECIBEL = 1.0  # of detail, beyond what real data differ by
 SHORT = 0.85  # of what real data reach: below that something is missing
 KINDS = 1.1  # of what real data reach: beyond that something is added
 COPIED = 0.02  # of the samples, beyond the real data's share and half of it: lost classes change that share too
+FAR = 2.0  # times the distance of other real data
 NAMED = 12  # classes
 
 
@@ -22,21 +23,27 @@ def verdict(numbers: Mapping[str, Number], missing: Sequence[str], noun: str = "
         noun: For what the samples are.
     """
     found: list[str] = []
-    texture = _texture(numbers)
-    if missing and not texture:
-        found.append(f"mode dropped: class{'es' * (len(missing) > 1)} {_listed(missing)} missing")
+    texture, disobedient = _texture(numbers), _disobedient(numbers)
+    doubted = texture or disobedient  # a classifier that recognises little cannot tell what is not there
+    if missing and not doubted:
+        found.append(f"mode dropped: {_classes(missing)} missing")
     if line := _copies(numbers, noun):
         found.append(line)
-    if texture:  # by which a classifier may be misled
+    if texture:
         found.append(texture)
-        found += [f"not recognised among them: class{'es' * (len(missing) > 1)} {_listed(missing)}"] * bool(missing)
     if not found and (line := _narrow(numbers)):
         found.append(line)
     if not texture and (line := _strange(numbers, noun)):
         found.append(line)
-    if line := _disobedient(numbers):
-        found.append(line)
-    return found or [_fine(numbers)]
+    if disobedient:
+        found.append(disobedient)
+    if missing and doubted:
+        found.append(f"not recognised among them: {_classes(missing)}")
+    return found + [line for line in [_far(numbers)] if line] if found else [_fine(numbers)]
+
+
+def _classes(names: Sequence[str]) -> str:
+    return f"class{'es' * (len(names) > 1)} {_listed(names)}"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -96,6 +103,14 @@ def _disobedient(numbers: Mapping[str, Number]) -> str:
     return (
         f"conditions are not kept: {accuracy.value:.0%} of samples are recognised as asked (real data: {accuracy.real.value:.0%})"
     )
+
+
+def _far(numbers: Mapping[str, Number]) -> str:
+    """How far away that is, where it is surely more than twice as far as other real data."""
+    distance = numbers.get("frechet")
+    if distance is None or distance.real is None or distance.real.value <= 0 or distance.low < FAR * distance.real.value:
+        return ""
+    return f"the Frechet distance is {distance.value / distance.real.value:.3g} times that of other real data"
 
 
 def _fine(numbers: Mapping[str, Number]) -> str:
