@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 2, 1, 2)), (0, (8, 3)))  # of the samplers of one run
 MARKS = "osD^vP"
+UP = "Fréchet distance, up is better"
 TICKS = 6  # at most, on a logarithmic axis of few decades
 Ends = Number | Estimate
 
@@ -64,28 +65,33 @@ def corners(runs: Sequence[tuple[int, Ends, Ends, Ends | None]], real: Estimate 
         if real is not None:
             place = cover.get_yaxis_transform()
             cover.text(0.01, real.value, "real data", transform=place, color=MUTED, fontsize=8, va="bottom", ha="left")
-        cover.set_ylabel("Fréchet distance, up is better")
+        cover.set_ylabel(UP)
         if not wide and quick:
-            quick[0].set_ylabel("Fréchet distance, up is better")
+            quick[0].set_ylabel(UP)
 
     return both(draw, "corners", "Quality, coverage and speed of the runs", (7.6, 3.3), (3.7, 5.6 if timed else 2.9))
 
 
 def against_evaluations(
-    curves: Sequence[tuple[int, str, Sequence[Point]]], real: Estimate | None, chosen: Point | None = None
+    curves: Sequence[tuple[int, str, Sequence[Point]]],
+    real: Estimate | None,
+    chosen: Point | None = None,
+    lettered: bool = False,
 ) -> str:
-    """Frechet distance against evaluations, a line for each run and sampler.
+    """Frechet distance against evaluations, a line for each run and sampler; best is at the top left.
 
     Args:
-        curves: The number of the run, the sampler's label, and its points in order of cost.
+        curves: The number of the run, or of the sampler where there is one run, its label, and its points in order of cost.
         real: What real data reach.
-        chosen: Of the only run; where there are several, its letter is at the start of each line.
+        chosen: Of the only run, ringed; its lines have no names then.
+        lettered: There are several runs: a line's name begins with the letter of its run.
     """
     styles: dict[int, int] = {}
 
     def draw(figure: Figure, wide: bool) -> None:
         axes = figure.subplots()
         styles.clear()
+        names: list[tuple[str, int, float, float]] = []
         for k, label, points in curves:
             style = styles[k] = styles.get(k, -1) + 1
             nfe, values = [point.nfe for point in points], [point.frechet.value for point in points]
@@ -94,10 +100,8 @@ def against_evaluations(
             dashes, mark = DASHES[style % len(DASHES)], MARKS[style % len(MARKS)]
             bars = axes.errorbar(nfe, values, [low, high], color=colour(k), marker=mark, markersize=4.5, elinewidth=0.8)
             bars.lines[0].set_linestyle(dashes)
-            said = " ".join([LETTERS[k % 26], *[label] * (len(points) > 1)])
-            if chosen is None:
-                place = {"textcoords": "offset points", "color": colour(k), "fontsize": 8 if wide else 7}
-                axes.annotate(said, (nfe[0], values[0]), (6, 5), **place)  # type: ignore[arg-type]
+            said = " ".join([LETTERS[k % 26], *[label] * (len(points) > 1)]) if lettered else label
+            names.append((said, k, nfe[0], values[0]))
         if chosen is not None:
             ring = {"markersize": 11, "markerfacecolor": "none", "markeredgecolor": MUTED}
             axes.plot([chosen.nfe], [chosen.frechet.value], "o", **ring)  # type: ignore[arg-type]
@@ -109,13 +113,15 @@ def against_evaluations(
         axes.set_xticks(some, [str(n) for n in some])
         axes.minorticks_off()
         _decades(axes.yaxis, [point.frechet for point in every] + ([alone(real)] if real else []))
+        axes.invert_yaxis()
+        if chosen is None:
+            _named(axes, names, 8 if wide else 7)
         if real is not None:
             axes.axhline(real.value, color=RULE, linewidth=1, linestyle=(0, (3, 3)), zorder=0)
-            axes.text(
-                1, real.value, "real data", transform=axes.get_yaxis_transform(), color=MUTED, fontsize=8, va="top", ha="right"
-            )
-        axes.set_xlabel("evaluations of the network for a sample")
-        axes.set_ylabel("Fréchet distance, down is better")
+            place = axes.get_yaxis_transform()
+            axes.text(1, real.value, "real data", transform=place, color=MUTED, fontsize=8, va="bottom", ha="right")
+        axes.set_xlabel("←  evaluations of the network for a sample")
+        axes.set_ylabel(UP)
 
     return both(draw, "evaluations", "Quality against evaluations of the network", (7.6, 3.2), (3.7, 3.0))
 
@@ -139,8 +145,9 @@ def against_lengths(points: Mapping[float, Ends], present: Ends, real: Estimate 
             axes.axhline(level, color=RULE, linewidth=1, linestyle=(0, (3, 3)), zorder=0)
             place = axes.get_yaxis_transform()
             axes.text(1, level, said, transform=place, color=MUTED, fontsize=8, va="bottom", ha="right")
+        axes.invert_yaxis()
         axes.set_xlabel("length of the average, a share of the training")
-        axes.set_ylabel("Fréchet distance, down is better")
+        axes.set_ylabel(UP)
 
     return both(draw, "lengths", "Quality against the length of the average of the weights", (7.6, 3.0), (3.7, 2.8))
 
@@ -181,6 +188,20 @@ def _cross(axes: Axes, k: int, x: Ends, y: Ends) -> None:
     axes.errorbar([x.value], [y.value], errors[1], errors[0], color=colour(k), marker="o", markersize=6, elinewidth=1)
     place = {"textcoords": "offset points", "color": colour(k), "fontsize": 10, "fontweight": "bold"}
     axes.annotate(LETTERS[k % 26], (x.value, y.value), (7, 5), **place)  # type: ignore[arg-type]
+
+
+def _named(axes: Axes, names: Sequence[tuple[str, int, float, float]], size: float) -> None:
+    """Names at the points (said, colour, x, y), from the lowest up, each moved up until it is clear of those below it."""
+    scale, placed = 72 / axes.figure.dpi, list[tuple[float, float, float]]()
+    spots = [(said, k, x, y, *(scale * axes.transData.transform((x, y)))) for said, k, x, y in names]
+    for said, k, x, y, left, base in sorted(spots, key=lambda spot: spot[-1]):
+        foot, right = base + 5, left + 0.6 * size * len(said)
+        for start, end, below in placed:
+            if start < right and left < end and foot < below + 1.15 * size:
+                foot = below + 1.15 * size
+        placed.append((left, right, foot))
+        offset = {"textcoords": "offset points", "color": colour(k), "fontsize": size}
+        axes.annotate(said, (x, y), (6, foot - base), **offset)  # type: ignore[arg-type]
 
 
 def _known(end: float, one: Ends) -> float:

@@ -42,7 +42,7 @@ def page(comparison: Comparison, sides: Sequence[Side], asked: Asked) -> tuple[s
         "corners": Markup(corners(comparison)),
         "table": table(comparison),
         "heads": [Markup(HEAD).format(k=run["k"], letter=run["letter"], name=run["name"]) for run in runs],
-        "curves": Markup(charts.against_evaluations(curves, None)) if curves else "",
+        "curves": Markup(charts.against_evaluations(curves, None, lettered=True)) if curves else "",
         "swept": asked.swept,
         "classes": _classes(comparison.evaluations),
         "likelihood": Markup(charts.histogram(bits)) if bits else "",
