@@ -62,10 +62,11 @@ Delay = Annotated[int, typer.Option(help="of each frame, in milliseconds")]
 
 def boxed() -> Path:
     """The model in the box, and one line that says so."""
-    from unnoise.box import BOX, KNOWS
+    from unnoise.box import KNOWS, box
 
+    folder = box()
     print(f"no run is named: the model in the box, of {KNOWS}", file=sys.stderr)
-    return BOX
+    return folder
 
 
 def changes(set_: list[str], steps: int | None = None, sampler: str | None = None) -> list[str]:

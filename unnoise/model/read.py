@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from unnoise.box import BOX
+from unnoise.box import box
 from unnoise.engine import attach, exported
 from unnoise.model.base import FILES, Model
 from unnoise.recipe import Recipe
@@ -36,9 +36,10 @@ def load(
         engine: What runs the network: "eager" (torch), or "onnx" (ONNX Runtime: no gradients; its file is made at first).
 
     Raises:
-        ValueError: If this is not a run, a file of it is damaged, or the engine cannot run here.
+        ValueError: If this is not a run, none is named and none comes with the package, a file of it is damaged, or the engine
+            cannot run here.
     """
-    run = BOX if run is None else run
+    run = box() if run is None else run
     folder = Path(run)
     if engine == "onnx" and exported(folder):
         return _of_export(folder, device, overrides)

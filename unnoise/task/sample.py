@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 import unnoise
-from unnoise.box import BOX
+from unnoise import box
 from unnoise.condition import Condition
 from unnoise.model import Defaults, Model, load
 from unnoise.recipe import Recipe
@@ -278,7 +278,7 @@ def _with_runs(recipe: Mapping[str, Any], file: Path, run: Path) -> Mapping[str,
 def _find(digest: str, file: Path, beside: Sequence[Path] = ()) -> Path:
     import hashlib
 
-    near = [*file.resolve().parents[:3], *beside, *sorted(Path("runs").glob("*")), BOX]
+    near = [*file.resolve().parents[:3], *beside, *sorted(Path("runs").glob("*")), box.BOX]
     for folder in near:
         weights = folder / "weights.safetensors"
         if weights.is_file() and hashlib.sha256(weights.read_bytes()).hexdigest() == digest:
