@@ -75,15 +75,16 @@ def ours(network: Network, data: str, n: int, names: tuple[str, ...] | None) -> 
     if names is None:
         made |= {"Fidelity": metric.Fidelity(rows), "Diversity": metric.Diversity(rows)}
         made |= {"Spectrum": metric.Spectrum(some), "Marginals": metric.Marginals(some)}
-    grown = []
+    grown = {}
     for k, x in enumerate(blocks(data, "train", n)):
         y = network(x)
         for name, one in made.items():
             one.update(y.softmax(1) if name == "InceptionScore" else x if name in ("Spectrum", "Marginals") else y)
-        if k * BLOCK in (10_000, 25_000, n - BLOCK):
-            grown.append(round(memory()))
+        if (k + 1) * BLOCK in (10_000, 25_000):
+            grown[f"MB after {(k + 1) * BLOCK:,}"] = round(memory())
+    grown["MB after all"] = round(memory())
     found = {name: value for one in made.values() for name, value in one.compute().items()}
-    return found | {f"MB after {when}": mb for when, mb in zip(("10,000", "25,000", "all"), grown, strict=False)}
+    return found | grown
 
 
 def theirs(network: Network, data: str, n: int, shared: bool) -> dict[str, float]:
