@@ -7,7 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -17,24 +18,32 @@ from unnoise.recipe import Recipe
 from unnoise.task.train import build
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DESK: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}}
+DESK: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}, "reduced_motion": "reduce"}
 PHONE: dict[str, Any] = {
     "viewport": {"width": 390, "height": 844},
     "has_touch": True,
     "is_mobile": True,
     "device_scale_factor": 2,
+    "reduced_motion": "reduce",
 }
 LITTLE = ["network.UNet.width=8", "network.UNet.heads=1", "model.Defaults.batch=4", "model.Defaults.steps=8"]
 # The history as the page keeps it: every entry, its pictures in base64.
 HISTORY = """async () => {
-  const asked = (request) => new Promise((done) => { request.onsuccess = () => done(request.result); });
+  const asked = (request) => new Promise((done) => {
+    request.onupgradeneeded = () => request.transaction.abort();  // it is the page that makes the store
+    request.onsuccess = () => done(request.result);
+    request.onerror = () => done(null);
+  });
   const base = await asked(indexedDB.open("unnoise", 1));
+  if (!base) return [];
   const all = await asked(base.transaction("made").objectStore("made").getAll());
   const text = async (blob) => blob && btoa(String.fromCharCode(...new Uint8Array(await blob.arrayBuffer())));
   const plain = async ({ task, command, source, mask, rows }) => ({ task, command,
     source: await text(source?.blob), mask: await text(mask), rows: await Promise.all(rows.map((row) => text(row.png))) });
   return Promise.all(all.sort((a, b) => b.at - a.at).map(plain));
 }"""
+# The page draws what has changed in the next frame.
+DRAWN = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
 DROP = """([where, content, name]) => {
   const data = new DataTransfer();
   data.items.add(new File([Uint8Array.from(atob(content), (c) => c.charCodeAt(0))], name, { type: "image/png" }));
@@ -103,7 +112,9 @@ class Visit:
         self.page = self.context.new_page()
         self.said: list[str] = []
         self.asked: list[str] = []
+        self.refused: list[str] = []
         self.page.on("console", lambda m: self.said.append(f"{m.type}: {m.text}") if m.type in ("error", "warning") else None)
+        self.page.on("response", lambda r: r.status >= 400 and self.refused.append(f"{r.status} {r.url}"))
         self.page.on("pageerror", lambda e: self.said.append(str(e)))
         self.page.on("request", lambda r: self.asked.append(r.url))
         self.page.goto(self.address + link.json()["path"])
@@ -118,22 +129,42 @@ class Visit:
     def set(self, name: str, value: int) -> None:
         self.field(name).fill(str(value))
 
-    def make(self, button: str, n: int) -> None:
-        """Presses a button and waits for its n pictures."""
-        self.page.locator("button:visible", has_text=re.compile(f"^{button}$")).click()
-        self.page.locator("progress").wait_for(state="attached")
-        self.page.locator(".stage .chosen").wait_for()
-        assert self.page.locator(".grid .tile").count() == n
+    def until(self, what: Callable[[], object], patience: float = 60) -> None:
+        """Waits for what comes about after a frame, a write or an answer, however slow the machine."""
+        end = time.monotonic() + patience
+        while not what():
+            assert time.monotonic() < end, f"waited {patience} s in vain"
+            self.page.wait_for_timeout(50)
 
-    def history(self) -> list[dict[str, Any]]:
+    def drawn(self) -> None:
+        self.page.evaluate(DRAWN)
+
+    def make(self, button: str, n: int | None = None) -> None:
+        """Presses a button and waits for its n pictures, where they stand in a grid."""
+        with self.page.expect_request(lambda request: request.method == "POST"):
+            self.page.locator("button:visible", has_text=re.compile(f"^{button}$")).click()
+        self.drawn()  # what was shown before has gone
+        self.page.locator(".stage .chosen").wait_for()
+        self.until(lambda: n is None or self.page.locator(".grid .tile").count() == n)
+
+    def history(self, n: int) -> list[dict[str, Any]]:
+        """The n entries that the history holds, newest first; a picture is shown before it is written down."""
+        self.until(lambda: len(self.page.evaluate(HISTORY)) == n)
         return list(self.page.evaluate(HISTORY))
 
     def accessible(self) -> None:
         from axe_playwright_python.sync_playwright import Axe
 
-        self.page.wait_for_timeout(100)  # a frame or two, so that what is looked at is what was drawn
+        self.drawn()
         found = Axe().run(self.page).response["violations"]
         assert not [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
+
+    def board(self) -> Any:
+        """What is painted on, once the picture lies there."""
+        board = self.page.locator("mask-painter")
+        self.until(lambda: board.evaluate("one => one.firstChild?.width === 8"))
+        self.drawn()
+        return board
 
     def stroke(self, box: dict[str, float], along: list[tuple[float, float]]) -> None:
         """A line drawn across the board, by finger where the screen has one."""
@@ -153,6 +184,11 @@ class Visit:
         """What is drawn on the canvases."""
         return list(self.page.eval_on_selector_all(where, "all => all.map((one) => one.toDataURL())"))
 
+    def another(self, where: str, than: list[str]) -> str:
+        """The first canvas, once something else is drawn on it."""
+        self.until(lambda: self.shown(where)[0] not in than)
+        return self.shown(where)[0]
+
     def drop(self, where: str, content: bytes, name: str) -> None:
         self.page.locator(where).first.wait_for()
         self.page.evaluate(DROP, [where, base64.b64encode(content).decode(), name])
@@ -163,7 +199,7 @@ def visit(request: pytest.FixtureRequest, browser: Any, server: tuple[str, str])
     """A visit that must say nothing, ask nobody else and never scroll sideways."""
     one = Visit(browser, server, request.param)
     yield one
-    assert not one.said
+    assert not one.said, one.refused
     assert one.asked and all(url.startswith((one.address, "blob:" + one.address)) for url in one.asked)
     wide = one.page.evaluate("document.documentElement.scrollWidth")
     assert wide <= one.page.viewport_size["width"], "the page scrolls sideways"

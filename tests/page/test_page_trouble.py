@@ -46,7 +46,7 @@ def test_a_reload_goes_on_with_what_runs(visit: Any) -> None:
     visit.page.reload()
     visit.page.get_by_text(re.compile("Step [0-9]+ of 60|2 pictures in")).first.wait_for()
     visit.page.locator(".stage .chosen").wait_for()
-    (only,) = visit.history()
+    (only,) = visit.history(1)
     assert len(only["rows"]) == 2 and all(only["rows"])
 
 
