@@ -1,5 +1,6 @@
 """The documentation site: `make docs`, then docs/_build/html/index.html."""
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -14,7 +15,12 @@ copyright = "the authors of unnoise, Apache-2.0"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "formulas"]
 exclude_patterns = ["_build", "_ext", "labs/runs"]
 
-os.environ.setdefault("MATPLOTLIBRC", str(HERE / "labs" / "matplotlibrc"))  # the style of all notebooks
+# Notebooks: one style, and a profile of their own, so that nobody's private one changes what they show. Kernels say errors alone.
+PROFILE = HERE / "_build" / "ipython" / "profile_default"
+PROFILE.mkdir(parents=True, exist_ok=True)
+(PROFILE / "ipython_kernel_config.py").write_text("c.IPKernelApp.log_level = 40\nc.HistoryManager.enabled = False\n", "utf-8")
+os.environ |= {"MATPLOTLIBRC": str(HERE / "labs" / "matplotlibrc"), "IPYTHONDIR": str(PROFILE.parent)}
+logging.getLogger("traitlets").setLevel(logging.WARNING)
 
 # Labs and questions are notebooks: executed when the site is built, and again only where their code has changed.
 nb_execution_mode = "cache"
