@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from unnoise.operator.solve import least_squares
-from unnoise.operator.spectrum import Spectrum
+from unnoise.operator.spectrum import Spectrum, same
 
 
 class Operator(ABC):
@@ -107,7 +107,7 @@ class Identity(Operator):
         return y
 
     def spectrum(self, like: Tensor) -> Spectrum:
-        return Spectrum(_same, _same, _same, torch.ones((), dtype=like.dtype, device=like.device))
+        return Spectrum(same, same, same, torch.ones((), dtype=like.dtype, device=like.device))
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,3 @@ class Function(Operator):
 
 def _real(y: Tensor) -> torch.dtype:
     return y.dtype.to_real() if y.is_complex() else y.dtype
-
-
-def _same(x: Tensor) -> Tensor:
-    return x

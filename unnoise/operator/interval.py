@@ -15,7 +15,7 @@ from unnoise.operator.base import Composed, Operator
 from unnoise.operator.jpeg import JPEG
 from unnoise.operator.levels import Clip, Quantize
 from unnoise.operator.measurement import Measurement
-from unnoise.operator.spectrum import Spectrum
+from unnoise.operator.spectrum import Spectrum, same
 
 FINEST = 1e-3  # the least standard deviation, in units of x: what is known exactly leaves room for nothing else
 HALF_WIDTH = 3**0.5  # of an interval, in standard deviations of the uniform law on it
@@ -38,7 +38,7 @@ class Weighted(Operator):
         return self(y)
 
     def spectrum(self, like: Tensor) -> Spectrum:
-        return Spectrum(_same, _same, _same, self.weight.to(like.device, like.dtype))
+        return Spectrum(same, same, same, self.weight.to(like.device, like.dtype))
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,3 @@ def intervals(measured: Measurement, like: Tensor) -> Measurement:
 def _weighted(centre: Tensor, half: Tensor, std: float) -> Measurement:
     weight = std / ((half / HALF_WIDTH) ** 2 + std**2).sqrt()
     return Measurement(Weighted(weight), weight * centre, std)
-
-
-def _same(x: Tensor) -> Tensor:
-    return x

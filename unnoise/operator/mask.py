@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unnoise.operator.base import Operator
-from unnoise.operator.spectrum import Spectrum
+from unnoise.operator.spectrum import Spectrum, same
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class Mask(Operator):
         return self._known(y) * y
 
     def spectrum(self, like: Tensor) -> Spectrum:
-        return Spectrum(_same, _same, _same, self._known(like))
+        return Spectrum(same, same, same, self._known(like))
 
     def _known(self, like: Tensor) -> Tensor:
         return 1 - self.repaint.to(like.device, like.dtype)
@@ -56,8 +56,4 @@ class Crop(Operator):
 
     def spectrum(self, like: Tensor) -> Spectrum:
         s = self.adjoint(torch.ones_like(self(like[:1, :1])[0]), like)
-        return Spectrum(_same, _same, lambda y: self.adjoint(y, like), s)
-
-
-def _same(x: Tensor) -> Tensor:
-    return x
+        return Spectrum(same, same, lambda y: self.adjoint(y, like), s)
