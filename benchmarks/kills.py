@@ -5,6 +5,7 @@ and optimiser, the state and the log (without times) are equal.
 """
 
 import json
+import os
 import sys
 import tempfile
 import time
@@ -12,10 +13,13 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "tests")]
 
-from test_kill import campaign  # noqa: E402
-
 
 def main(kills: int = 20, seed: int = 1) -> None:
+    os.environ["KILL_STEPS"] = str(max(120, 3 * kills))  # so that the last kill finds it at work
+    from test_kill import campaign
+
+    import unnoise.train  # noqa: F401  (once, before forking)
+
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         result = campaign(Path(folder), kills, seed)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from unnoise.tensor import Rng
 from unnoise.train import State, Trainer, checkpoint
 
-PATIENCE = 5.0
+PATIENCE = 10.0
 
 
 class Points:

@@ -1,6 +1,6 @@
 """A run killed again and again, also in the middle of a save, ends with the bits of one that never was.
 
-`python tests/test_kill.py FOLDER` is the run; `campaign` kills it, and is also run, longer, by `benchmarks/kills.py`.
+`python tests/test_kill.py FOLDER KILLS` does so many kills; `benchmarks/kills.py` more of them.
 """
 
 import json
@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import unnoise
 
 PACKAGES = str(Path(unnoise.__file__).parents[1])
-STEPS, SAVE_EVERY = 120, 4
+STEPS, SAVE_EVERY = int(os.environ.get("KILL_STEPS", "120")), 4
 OPERATIONS = 10  # counted in one save: a tensor written; log, three files and two folders synced; two renames, one removal
 
 
@@ -77,28 +78,37 @@ def child(folder: Path) -> None:
 
 
 def session(folder: Path, kill_after: int | None = None, kill_at: int = 0, delay: float = 0.0) -> tuple[str, int]:
-    """Run the command once; return its first line and exit status.
+    """Train once, in a process forked from this one; return its first line and exit status.
 
     Args:
         kill_after: Kill it when it has told this step and `delay` seconds have gone.
         kill_at: Let it kill itself at this operation of the disk.
     """
-    command = [sys.executable, __file__, str(folder)]
-    environment = {**os.environ, "KILL_AT": str(kill_at), "OMP_NUM_THREADS": "1", "PYTHONPATH": PACKAGES}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment) as run:
-        assert run.stdout is not None
-        lines: list[str] = []
-        for line in run.stdout:
+    sys.stdout.flush()
+    ours, theirs = os.pipe()
+    if not (process := os.fork()):
+        for number in (1, 2):
+            os.dup2(theirs, number)
+        os.environ["KILL_AT"], code = str(kill_at), 1
+        try:
+            child(folder)
+            code = 0
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    os.close(theirs)
+    lines: list[str] = []
+    with os.fdopen(ours) as told:
+        for line in told:
             lines.append(line.strip())
             if kill_after is not None and line.startswith("step ") and int(line.split()[1]) >= kill_after:
-                try:
-                    run.wait(delay)
-                except subprocess.TimeoutExpired:
-                    run.kill()
+                time.sleep(delay)
+                os.kill(process, signal.SIGKILL)
                 break
-        run.stdout.read()
-    assert run.returncode in (0, -signal.SIGKILL), lines
-    return lines[0] if lines else "", run.returncode
+        told.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    assert status in (0, -signal.SIGKILL), lines
+    return lines[0] if lines else "", status
 
 
 def committed(folder: Path) -> int:
@@ -116,7 +126,7 @@ def outcome(folder: Path) -> dict[str, Any]:
 
 
 def campaign(folder: Path, kills: int, seed: int = 0) -> dict[str, Any]:
-    """Kill a run `kills` times, in turn at a random moment and at a random place inside a save, and let it end.
+    """Kill a run `kills` times, in turn at a random moment and inside a save, at each place of one in its turn, and let it end.
 
     Returns:
         Each kill (kind, checkpoint found afterwards, whether the next session began there), and whether the end is that
@@ -128,18 +138,22 @@ def campaign(folder: Path, kills: int, seed: int = 0) -> dict[str, Any]:
         room = max(1, 2 * (STEPS - before) // (kills - len(rows)) - SAVE_EVERY)  # so that the last kill finds it at work
         if inside:
             saves = max(1, min(3, room // SAVE_EVERY))
-            line, status = session(killed, kill_at=draw.randint(1, OPERATIONS * saves))
+            place = len(rows) // 2 % OPERATIONS + 1
+            line, status = session(killed, kill_at=OPERATIONS * draw.randrange(saves) + place)
         else:
             line, status = session(killed, kill_after=before + draw.randint(1, room), delay=draw.uniform(0, 0.01))
         began = int(line.split()[2].replace(",", "")) if line.startswith("resumes at") else 0
         began = began if line else before  # killed as it swept up after the last one, before a word
         found = committed(killed)
-        rows.append({"inside_save": inside, "killed": status != 0, "began": began, "expected": before, "committed": found})
+        rows.append(
+            {"inside_save": place if inside else 0, "killed": status != 0, "began": began, "expected": before, "committed": found}
+        )
     session(killed)
     session(folder / "straight")
     return {
         "kills": sum(row["killed"] for row in rows),
-        "inside_save": sum(row["killed"] and row["inside_save"] for row in rows),
+        "inside_save": sum(row["killed"] and row["inside_save"] > 0 for row in rows),
+        "places_in_a_save": len({row["inside_save"] for row in rows if row["killed"]} - {0}),
         "lost_checkpoints": sum(row["began"] < row["expected"] for row in rows),
         "equal": outcome(killed) == outcome(folder / "straight"),
         "sessions": rows,
@@ -147,9 +161,15 @@ def campaign(folder: Path, kills: int, seed: int = 0) -> dict[str, Any]:
 
 
 def test_a_run_killed_five_times_ends_with_the_same_bits(tmp_path: Path) -> None:
-    result = campaign(tmp_path, kills=5)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": PACKAGES}
+    command = [sys.executable, __file__, str(tmp_path), "5"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
     assert result["equal"] and result["kills"] == 5 and result["lost_checkpoints"] == 0, result
 
 
 if __name__ == "__main__":
-    child(Path(sys.argv[1]))
+    import unnoise.train  # (once, before forking)
+
+    print(json.dumps(campaign(Path(sys.argv[1]), int(sys.argv[2]))))

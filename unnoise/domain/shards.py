@@ -73,7 +73,9 @@ class Shards:
                         self.places[named] = (number, offset, size)
                         keys[named] = f"{number}/{_key(name)}"
                     else:
-                        beside.setdefault(f"{number}/{_key(name)}", {}).update(found)
+                        known = beside.setdefault(f"{number}/{_key(name)}", {})
+                        # A .cls is the class, whatever a .json says.
+                        known.update(found if suffix(name) == ".cls" else {k: v for k, v in found.items() if k not in known})
             except (tarfile.ReadError, *DAMAGED) as error:
                 raise ValueError(
                     f"{path}: not a plain .tar file, or damaged ({error}); shards are read in place: unpack .gz"

@@ -18,6 +18,7 @@ from unnoise.nn.attention import attend, check_heads
 from unnoise.nn.conv import cropped, padded
 from unnoise.nn.embed import Embedding, beside
 from unnoise.nn.patch import assembled, patches, positions
+from unnoise.nn.recompute import run
 from unnoise.tensor import Cond
 
 
@@ -43,6 +44,7 @@ class DiT(nn.Module):
         eps: Of a block's two norms.
         embeddings: How many embeddings of level and conditions there are: the blocks take them in turn, the last layer the
             first one. 1 in the paper.
+        recompute: Keep no activations inside the blocks but compute them anew going backward: less memory, more time.
 
     Raises:
         ValueError: For an option or a condition that does not fit.
@@ -65,12 +67,14 @@ class DiT(nn.Module):
         features: str = "cos sin",
         eps: tuple[float, float] = (1e-6, 1e-6),
         embeddings: int = 1,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
         check_levels(shape, 1, ())
         check_beside(shape, conds or {})
         check_heads(width, heads)
         self.shape, self.conds, self.variance = tuple(shape), dict(conds or {}), variance
+        self.recompute = recompute
         self.patch, self.grid = patch, [-(-side // patch) for side in shape[1:]]
         self.width, self.heads, self.ratio, self.features, self.eps = width, heads, ratio, features, eps
         pixels = patch ** len(self.grid)
@@ -91,7 +95,7 @@ class DiT(nn.Module):
         h = patches(padded(torch.cat(beside(x, self.conds, cond), dim=1), self.patch), self.patch)  # (B, L, p^n C)
         h = self.stem(h) + self.positions  # (B, L, D)
         for number, block in enumerate(self.blocks):
-            h = block(h, embeddings[number % len(embeddings)])
+            h = run(block, h, embeddings[number % len(embeddings)], recompute=self.recompute)
         h = self.out(steered(self.norm(h), *self.steer(embeddings[0]).chunk(2, dim=1)))  # (B, L, p^n C or 2 p^n C)
         return cropped(assembled(h, self.patch, self.grid), x.shape[2:])  # (B, C or 2 C, ...)
 

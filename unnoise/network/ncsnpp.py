@@ -18,6 +18,7 @@ from unnoise.nn.conv import Fir, conv, cropped, padded, resampler
 from unnoise.nn.embed import Embedding, beside
 from unnoise.nn.levels import Chain, Levels
 from unnoise.nn.norm import Norm
+from unnoise.nn.recompute import run
 from unnoise.tensor import Cond
 
 HALF = math.sqrt(0.5)  # keeps the variance of a sum of two
@@ -35,7 +36,7 @@ class NCSNpp(nn.Module):
         shape: Of one sample, (C, ...).
         conds: The conditions it takes.
         width: Channels at full size.
-        multipliers, blocks, attention, heads, dropout, variance, groups, eps, zero_init: As for UNet.
+        multipliers, blocks, attention, heads, dropout, variance, groups, eps, zero_init, recompute: As for UNet.
         features: Of the level: "sin cos", "fourier" or others. See `nn.Embedding`.
         noise: Number of those features, in widths.
         inputs: What smaller copies of x do on the way down: "none"; "skip" adds x, halved again and again, through a 1x1
@@ -70,6 +71,7 @@ class NCSNpp(nn.Module):
         groups: int | None = None,
         eps: float = 1e-6,
         zero_init: bool = True,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
         check_levels(shape, len(multipliers), attention)
@@ -79,7 +81,7 @@ class NCSNpp(nn.Module):
             raise ValueError(f"inputs {inputs!r}; expected none, skip or residual")
         if outputs not in ("none", "skip"):
             raise ValueError(f"outputs {outputs!r}; expected none or skip")
-        self.conds, self.variance = dict(conds or {}), variance
+        self.conds, self.variance, self.recompute = dict(conds or {}), variance, recompute
         self.widths, self.blocks = [multiplier * width for multiplier in multipliers], blocks
         spatial, given, made = len(shape) - 1, taken(shape, self.conds), shape[0] * (1 + variance)
         levels = Levels(
@@ -121,11 +123,11 @@ class NCSNpp(nn.Module):
         h = self.stem(small)  # (B, W, ...)
         skips = [h]
         for number, chain in enumerate(self.down):
-            h = chain(h, embedding)  # (B, W, ... / 2^level)
+            h = run(chain, h, embedding, recompute=self.recompute)  # (B, W, ... / 2^level)
             if str(number) in self.inputs:
                 h, small = self.inputs[str(number)](h, small)
             skips.append(h)
-        h = self.middle(h, embedding)
+        h = run(self.middle, h, embedding, recompute=self.recompute)
         if self.enlarge is None:
             return cropped(self.outs[0](self.rise(h, skips, embedding)[-1]), x.shape[2:])  # (B, C or 2 C, ...)
         parts = [out(h) for out, h in zip(self.outs, self.rise(h, skips, embedding), strict=True)]
@@ -141,7 +143,7 @@ class NCSNpp(nn.Module):
             if number > 0:
                 h = self.larger[number - 1](h, embedding)
             for chain in chains.children():
-                h = chain(torch.cat([h, skips.pop()], dim=1), embedding)  # (B, W, ... / 2^level)
+                h = run(chain, torch.cat([h, skips.pop()], dim=1), embedding, recompute=self.recompute)  # (B, W, ... / 2^level)
             found.append(h)
         return found
 

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from unnoise.condition import Conditions, complete
 from unnoise.nn.conv import conv, cropped, padded
 from unnoise.nn.embed import Embedding, beside
 from unnoise.nn.levels import Levels
 from unnoise.nn.norm import Norm
+from unnoise.nn.recompute import run
 from unnoise.tensor import Cond
 
 
@@ -126,17 +126,12 @@ class UNet(nn.Module):
         h = self.stem(padded(h, 2 ** (len(self.widths) - 1)))  # (B, W_0, ...)
         skips = [h]
         for chain in self.down:
-            h = self.run(chain, h, embedding)  # (B, W, ... / 2^level)
+            h = run(chain, h, embedding, recompute=self.recompute)  # (B, W, ... / 2^level)
             skips.append(h)
-        h = self.run(self.middle, h, embedding)
+        h = run(self.middle, h, embedding, recompute=self.recompute)
         for chain in self.up:
-            h = self.run(chain, torch.cat([h, skips.pop()], dim=1), embedding)
+            h = run(chain, torch.cat([h, skips.pop()], dim=1), embedding, recompute=self.recompute)
         return cropped(self.out(h), x.shape[2:])  # (B, C or 2 C, ...)
-
-    def run(self, chain: nn.Module, h: Tensor, embedding: Tensor) -> Tensor:
-        if self.recompute and torch.is_grad_enabled():
-            return checkpoint(chain, h, embedding, use_reentrant=False)
-        return chain(h, embedding)
 
 
 def taken(shape: Sequence[int], conds: Conditions) -> int:

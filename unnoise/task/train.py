@@ -21,6 +21,7 @@ from unnoise.train.ranks import joined
 from unnoise.train.run import Prepare
 
 FREE = ("model", "sampler", "times", "guidance", "domain.Images.root")  # may differ when a run goes on
+COSTS = tuple(f"network.{name}.recompute" for name in ("UNet", "DiT", "NCSNpp"))  # memory for time, the same values
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def train(
             device=setting.on,
             init=init,
             options=options,
-            safe=FREE,
+            safe=(*FREE, *COSTS),
             say=say,
         )
         several.by_first(lambda: model.describe(out))

@@ -9,6 +9,7 @@ arXiv:1910.02054; Zhao et al., PyTorch FSDP: Experiences on Scaling Fully Sharde
 
 import copy
 import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -29,6 +30,8 @@ class Sharded(Several):
         from torch.distributed.fsdp import fully_shard
         from torch.distributed.tensor import DTensor
 
+        # What a network returns may be a view; nothing here changes it in place.
+        warnings.filterwarnings("ignore", "FSDP2-wrapped module")
         self.scale = self.world  # FSDP2 takes the mean over the processes
         super().learnt(model, objective)
         network: nn.Module = getattr(model, "network", model)
