@@ -22,7 +22,8 @@ CHANNELS = {1: "grey", 3: "rgb"}
 @dataclass(frozen=True)
 class Images(Pictures):
     """A folder of pictures, or a .tar, .tar.gz, .tgz or .zip of one, read in place: PNG, JPEG, WebP, BMP, TIFF, GIF, PPM, .npy;
-    or an array of them, .npy or .npz.
+    or an array of them, .npy or .npz; or tar shards, `part-{000..009}.tar` or a folder of them; or Parquet and Arrow tables in a
+    folder, and data sets of Hugging Face's hub, `hf:OWNER/NAME`.
 
     Sub-folders are classes (the condition `label`); columns of `metadata.csv` or `metadata.jsonl` (with `file_name`), the
     labels of a `dataset.json` (EDM's) and the other arrays of a .npz are conditions too; folders train/, val/ and test/ are
