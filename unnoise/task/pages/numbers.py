@@ -64,7 +64,7 @@ def _row(comparison: Comparison, name: str) -> dict[str, Any]:
 
 
 def cell(number: Any) -> dict[str, Any]:
-    return {"value": short(number.value), "ends": ends(number).replace(" .. ", " to ")}
+    return {"value": short(number.value), "ends": ends(number).replace(" .. ", " to\u00a0")}
 
 
 def protocol(one: Evaluation) -> list[tuple[str, str]]:
