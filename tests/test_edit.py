@@ -28,6 +28,7 @@ from unnoise.task.sample import KEY, Order, reproduce
 from unnoise.task.train import build
 
 QUICK = Order([0], overrides=["model.Defaults.steps=4"])
+BLURS = ["deblur:gaussian:1", "deblur:motion:3:20", "deblur:KERNEL"]
 
 
 def picture(path: Path, size: tuple[int, int] = (8, 8), mode: str = "L", seed: int = 0, deep: bool = False) -> Path:
@@ -112,9 +113,6 @@ def test_outpainting_and_enlarging_change_the_size(run: Path, tmp_path: Path) ->
     assert made.shape == (10, 11) and np.array_equal(made[1:5, 3:9], levels(file))
     (large,) = done(run, [file], tmp_path / "b", "upscale", 3)
     assert levels(large).shape == (12, 18)
-
-
-BLURS = ["deblur:gaussian:1", "deblur:motion:3:20", "deblur:KERNEL"]
 
 
 @pytest.mark.parametrize("damage", [*BLURS, "jpeg:30", "quantize:4", "clip:-0.5:0.5", "fourier:SAMPLED"])
