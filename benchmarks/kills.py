@@ -16,10 +16,9 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / 
 
 def main(kills: int = 20, seed: int = 1) -> None:
     os.environ["KILL_STEPS"] = str(max(120, 3 * kills))  # so that the last kill finds it at work
-    from test_kill import campaign
+    from test_kill import campaign, ready
 
-    import unnoise.train  # noqa: F401  (once, before forking)
-
+    ready()
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         result = campaign(Path(folder), kills, seed)

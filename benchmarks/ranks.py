@@ -13,7 +13,7 @@ from typing import Any
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests")]
 
 import torch  # noqa: E402
-from several import PATIENCE, collect, do, launch, outcome, strike  # noqa: E402
+from several import ALL, PATIENCE, collect, do, launch, outcome, strike  # noqa: E402
 
 KINDS, PLACES = ("kill", "raise", "stop", "term"), ("step", "save", "barrier")
 STEPS, MICRO = 24, 2
@@ -120,7 +120,7 @@ def cells(folder: Path) -> dict[str, Any]:
             kills = 0
             for _ in range(10 if name.startswith("chain") else 1):
                 options = {"save_every": 1} if name.startswith("chain") else {}
-                codes = do({**job, **options, "fault": "kill in step", "rank": world - 1, "at": at})["codes"]
+                codes = do({**job, **options, "fault": "kill in step", "rank": ALL, "at": at})["codes"]
                 kills += codes[-1] == -9
             do({**job, "patience": 60})
             ends = [outcome(run, STEPS) for run in (here, straight)]

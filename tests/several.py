@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from unnoise.tensor import Rng
 from unnoise.train import State, Trainer, checkpoint
 
-PATIENCE = 10.0
+PATIENCE, ALL = 10.0, -1
 
 
 class Points:
@@ -116,7 +116,7 @@ def story(
     say: Callable[[str], object] = lambda line: None,
     **options: Any,
 ) -> nn.Module:
-    """A small training; a `fault` ("kill in step", "term in save", ...) befalls one process at a step."""
+    """A small training; a `fault` ("kill in step", "term in save", ...) befalls one process, or ALL, at a step."""
     torch.manual_seed(0)
     torch.set_num_threads(threads)
     dtype = torch.float64 if double else torch.float32
@@ -125,7 +125,7 @@ def story(
     calls = 0
 
     def befall() -> None:
-        if here == rank:
+        if rank in (here, ALL):
             strike(kind)
 
     def in_step() -> None:

@@ -3,6 +3,7 @@
 `python tests/test_kill.py FOLDER KILLS` does so many kills; `benchmarks/kills.py` more of them.
 """
 
+import importlib
 import json
 import os
 import random
@@ -111,6 +112,12 @@ def session(folder: Path, kill_after: int | None = None, kill_at: int = 0, delay
     return lines[0] if lines else "", status
 
 
+def ready() -> None:
+    """Imports, once, what every process that is forked from this one needs."""
+    for name in ("torch._dynamo", "safetensors.torch", "unnoise.train"):
+        importlib.import_module(name)
+
+
 def committed(folder: Path) -> int:
     """The newest step whose folder has its final name; 0 if there is none."""
     return max((int(path.name[5:]) for path in (folder / "state").glob("step-*") if ".tmp-" not in path.name), default=0)
@@ -170,6 +177,5 @@ def test_a_run_killed_five_times_ends_with_the_same_bits(tmp_path: Path) -> None
 
 
 if __name__ == "__main__":
-    import unnoise.train  # (once, before forking)
-
+    ready()
     print(json.dumps(campaign(Path(sys.argv[1]), int(sys.argv[2]))))
