@@ -144,7 +144,7 @@ class Several(Alone):
     def learnt(self, model: nn.Module, objective: nn.Module) -> nn.Module:
         tensors = [*model.parameters(), *objective.parameters(), *model.buffers(), *objective.buffers()]
         for tensor in tensors:
-            torch.distributed.broadcast(tensor.detach(), 0)
+            _hand_out(tensor)
         self.weights = [weight for weight in (*model.parameters(), *objective.parameters()) if weight.requires_grad]
         self.buffers = [*model.buffers(), *objective.buffers()]
         self.versions = [buffer._version for buffer in self.buffers]
@@ -213,7 +213,7 @@ class Several(Alone):
             torch.distributed.all_reduce(flags, torch.distributed.ReduceOp.MAX)
             self.changing = flags.nonzero()[:, 0].tolist()
         for k in self.changing:
-            torch.distributed.broadcast(self.buffers[k], 0)
+            _hand_out(self.buffers[k])
 
 
 _joined: Several | None = None
@@ -290,6 +290,13 @@ def _meet(rank: int, world: int, device: torch.device, patience: float) -> Heart
 @contextmanager
 def _nothing() -> Iterator[None]:
     yield
+
+
+def _hand_out(tensor: Tensor) -> None:
+    """It becomes that of the first process, in whatever order it lies in memory."""
+    flat = tensor.detach().contiguous()
+    torch.distributed.broadcast(flat, 0)
+    tensor.detach().copy_(flat)
 
 
 def _buckets(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
