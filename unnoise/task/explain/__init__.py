@@ -150,13 +150,15 @@ def sentence(look: Look, before: Look | None, picture: bool) -> str:
     """What there is to see in one look, from its numbers."""
     ratio = look.sigma / look.alpha if look.alpha > 1e-3 else float("inf")
     levels, truth = 127.5 * look.error, "the picture" if picture else "what it becomes"
-    far = f"{levels:.0f} of 255 grey levels from {truth}" if levels >= 0.95 else f"less than a grey level from {truth}"
+    far = f"{levels:.0f} of 255 grey levels" if levels >= 0.95 else "less than a grey level"
     if ratio > 50:
         seen = "Nothing but noise. All that the network can say is the mean of everything that it may be"
     elif ratio > 3:
         seen = (
             f"The noise is {ratio:.0f} times as strong as the signal. The guess is an average of many candidates, so it is soft"
         )
+    elif 0.95 < ratio < 1.05:
+        seen = "Signal and noise are equally strong. Parts find their places and edges appear"
     elif ratio > 1:
         seen = f"The noise is still {ratio:.1f} times as strong as the signal. Colours and the broad shape are being decided"
     elif ratio > 1 / 3:
@@ -167,4 +169,5 @@ def sentence(look: Look, before: Look | None, picture: bool) -> str:
         seen = "Hardly any noise. The guess repeats what it sees, cleaned"
     gain = 0.0 if before is None or not before.error else 1 - look.error / before.error
     moved = f", {100 * gain:.0f} % nearer than one step before" if gain > 0.02 else ""
-    return f"{seen}: {100 * min(look.contrast, 9.99):.0f} % of its contrast, {far}{moved}."
+    contrast = f"{100 * min(look.contrast, 9.99):.0f} % of the contrast of {truth}"
+    return f"{seen}. The guess has {contrast} and is {far} away from it{moved}."
