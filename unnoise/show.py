@@ -40,7 +40,7 @@ def chart(title: str, t: Sequence[float], lines: Mapping[str, Sequence[float]]) 
         f'<path d="M{LEFT},{TOP}V{base}H{WIDTH - RIGHT}" fill="none" stroke="currentColor" opacity="0.4"/>'
         f'<g fill="currentColor"><text x="{LEFT}" y="12">{escape(title)}</text>'
         f'<text x="{LEFT - 4}" y="{TOP + 8}" text-anchor="end">{high:.3g}</text>'
-        f'<text x="{LEFT - 4}" y="{base}" text-anchor="end">{low:.3g}</text>'
+        f'<text x="{LEFT - 4}" y="{base}" text-anchor="end">{low if abs(low) > (high - low) / 1000 else 0:.3g}</text>'
         f'<text x="{LEFT}" y="{HEIGHT - 5}">t = 0</text><text x="{WIDTH - RIGHT}" y="{HEIGHT - 5}" text-anchor="end">1</text></g>'
     )
     return (
