@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -106,6 +108,20 @@ def test_one_who_leaves_is_no_longer_asked_about(server: Running, monkeypatch: p
     assert told[1]["status"] == "cancelled" and digests(told[2]) == alone
     seen = [len(rows) for rows in gate.rows]  # unlike rows of a batch; the last fills it up
     assert seen[0] == 3 and seen[-1] == 1 and len(seen) == STEPS
+
+
+def test_who_is_remembered_holds_no_model(server: Running) -> None:
+    """A job that has ended keeps its result alone: a model that had to make room is free when the last of its jobs is done."""
+    with server.client() as client:
+        id_ = ask(client, [31])
+        part = weakref.ref(server.service.desk.jobs.known[id_].part or server)
+        ended(server, id_)
+        for _ in range(100):  # the threads that did it still leave their functions
+            if part() is None:
+                break
+            time.sleep(0.02)
+    assert part() is None or part() is server
+    assert server.service.desk.jobs.known[id_].part is None
 
 
 @pytest.mark.parametrize("where", ["network", "walk"])

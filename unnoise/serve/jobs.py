@@ -132,6 +132,7 @@ class Job:
         if self.status in ENDS:
             return
         self.status, self.result, self.refused, self.ended = status, result, refused, time.monotonic()
+        self.work = over  # with the model that it held: who is remembered holds no memory but its result
         self.latest.pop("preview", None)
         if self.on_end:
             self.on_end(self)
@@ -218,6 +219,11 @@ class Jobs:
         for i, job in enumerate(ended):
             if i < many or now - (job.ended or now) > self.limits.keep_seconds:
                 del self.known[job.id]
+
+
+def over(job: Job) -> dict[str, Any]:
+    """The work of a job that has ended."""
+    return job.result or {}
 
 
 def error(refused: Refused | None, request: str | None = None) -> dict[str, Any] | None:
