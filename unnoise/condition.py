@@ -91,6 +91,8 @@ def named(cond: Mapping[str, Any], conditions: Conditions) -> dict[str, Any]:
         name: value for name, value in cond.items() if value is not True or (name in conditions and not conditions[name].classes)
     }
     for word in [name for name in cond if name not in found]:
+        if word in conditions:
+            raise ValueError(f"{word}: expected NAME=VALUE with one of its classes; {_nearest(word, conditions[word].classes)}")
         owners = [name for name, condition in conditions.items() if word in condition.classes]
         if not owners:
             classes = [one for condition in conditions.values() for one in condition.classes]
