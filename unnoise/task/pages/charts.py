@@ -62,6 +62,10 @@ def corners(runs: Sequence[tuple[int, Ends, Ends, Ends | None]], real: Estimate 
             axes.invert_yaxis()
             if real is not None:
                 axes.axhline(real.value, color=RULE, linewidth=1, linestyle=(0, (3, 3)), zorder=0)
+        letters = [(LETTERS[k % 26], k, recall.value, frechet.value) for k, frechet, recall, _ in runs]
+        _named(cover, letters, 10, "bold")
+        for axes in quick:
+            _named(axes, [(LETTERS[k % 26], k, speed.value, frechet.value) for k, frechet, speed in timed], 10, "bold")
         if real is not None:
             place = cover.get_yaxis_transform()
             cover.text(0.01, real.value, "real data", transform=place, color=MUTED, fontsize=8, va="bottom", ha="left")
@@ -183,14 +187,12 @@ def alone(one: Estimate) -> Estimate:
 
 
 def _cross(axes: Axes, k: int, x: Ends, y: Ends) -> None:
-    """A run as a point with both intervals, and its letter."""
+    """A run as a point with both intervals."""
     errors = [[[max(one.value - _known(one.low, one), 0)], [max(_known(one.high, one) - one.value, 0)]] for one in (x, y)]
     axes.errorbar([x.value], [y.value], errors[1], errors[0], color=colour(k), marker="o", markersize=6, elinewidth=1)
-    place = {"textcoords": "offset points", "color": colour(k), "fontsize": 10, "fontweight": "bold"}
-    axes.annotate(LETTERS[k % 26], (x.value, y.value), (7, 5), **place)  # type: ignore[arg-type]
 
 
-def _named(axes: Axes, names: Sequence[tuple[str, int, float, float]], size: float) -> None:
+def _named(axes: Axes, names: Sequence[tuple[str, int, float, float]], size: float, weight: str = "normal") -> None:
     """Names at the points (said, colour, x, y), from the lowest up, each moved up until it is clear of those below it."""
     scale, placed = 72 / axes.figure.dpi, list[tuple[float, float, float]]()
     spots = [(said, k, x, y, *(scale * axes.transData.transform((x, y)))) for said, k, x, y in names]
@@ -200,7 +202,7 @@ def _named(axes: Axes, names: Sequence[tuple[str, int, float, float]], size: flo
             if start < right and left < end and foot < below + 1.15 * size:
                 foot = below + 1.15 * size
         placed.append((left, right, foot))
-        offset = {"textcoords": "offset points", "color": colour(k), "fontsize": size}
+        offset = {"textcoords": "offset points", "color": colour(k), "fontsize": size, "fontweight": weight}
         axes.annotate(said, (x, y), (6, foot - base), **offset)  # type: ignore[arg-type]
 
 
