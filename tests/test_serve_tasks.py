@@ -97,7 +97,13 @@ def test_interpolation_goes_from_one_to_the_other(server: Running) -> None:
         answer = ask(client, "interpolate", pictures=ends, frames=5, steps=10)
         assert len(answer["images"]) == 5
         frames = [np.asarray(Image.open(io.BytesIO(client.get(i["url"]).content))).astype(int) for i in answer["images"]]
+        job = client.post(
+            "/v1/interpolate", json={"model": "digits", "pictures": ends, "frames": 5, "steps": 40, "wait": False}
+        ).json()
+        with client.stream("GET", f"/v1/jobs/{job['id']}/events") as told:
+            events = [line[7:] for line in told.iter_lines() if line.startswith("event: ")]
     assert abs(frames[0] - DIGIT).mean() < abs(frames[-1] - DIGIT).mean()
+    assert {"preview", "progress"} <= set(events) and events[-1] == "result"
 
 
 @pytest.mark.parametrize("method", ["flow", "bound"])

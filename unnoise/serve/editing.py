@@ -18,6 +18,7 @@ from unnoise.domain.save import COLOURS, png
 from unnoise.likelihood import Flow, bits, bound, dequantize, width
 from unnoise.loss import Decoder
 from unnoise.model import Model
+from unnoise.sampler import Moment
 from unnoise.serve import wishes
 from unnoise.serve.jobs import Job, Refused
 from unnoise.serve.line import Client
@@ -92,16 +93,24 @@ def interpolate(desk: Desk, wish: wishes.Interpolate, client: Client) -> Job:
     form, view = form_of(model, wish), alone(model)
 
     def work(job: Job) -> dict[str, Any]:
+        watch = Previews(job, model)
+
+        def show(moment: Moment) -> None:
+            if len(moment.x0) == wish.frames:  # the film, not a part of it
+                watch.show(moment)
+
         with _files(dict(zip("ab", ends, strict=True))) as paths:
             x = torch.cat([_fitting(path, model) for path in paths.values()])
-        frames = travel.between(view, x, wish.frames, model.defaults.steps, wish.cond or {})
+        frames = travel.between(view, x, wish.frames, model.defaults.steps, wish.cond or {}, show)
         about = describe(model, 0, {}, desk.models.threads) | {"cond": dict(wish.cond or {})}
         abouts = [about | {"edit": {"task": "interpolate", "frames": wish.frames, "frame": i}} for i in range(wish.frames)]
         return result(job, kept(desk.store, client, model, frames, abouts, form), None, 0, input=[_input(one) for one in ends])
 
     passes = 1 + (PASSES if wish.frames > 2 else 1) * -(-wish.frames // model.defaults.batch)
     evaluations = passes * 2 * (model.defaults.steps - 1)  # of Heun's method, which does not denoise at the end here
-    return Job("interpolate", served.id, client, work, wish.frames, 0, evaluations, detached=wish.detached, counted=True)
+    return Job(
+        "interpolate", served.id, client, work, wish.frames, 0, evaluations, wish.shown, detached=wish.detached, counted=True
+    )
 
 
 def likelihood(desk: Desk, wish: wishes.Likelihood, client: Client) -> Job:

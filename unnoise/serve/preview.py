@@ -46,14 +46,19 @@ class Previews:
         if not job.watchers and not job.inside:
             return
         moment = moment._replace(x=moment.x[self.rows], x0=moment.x0[self.rows])
-        where = {"t": round(moment.t, 6), "log_snr": self._log_snr(moment.t)}
+        where = self._where(moment.t)
         spent = round(now - self.began, 3)
         job.tell("progress", {"step": job.step, "steps": job.steps, **where, "nfe": moment.nfe, "seconds": spent})
-        if self.drawn and job.watchers and (job.inside or now - self.shown >= self.every):
-            self.shown = now
-            job.tell("preview", self._preview(moment) | where)
+        self.show(moment)
         if job.inside:
             self.last = moment.t, moment.x
+
+    def show(self, moment: Moment) -> None:
+        """A preview, where somebody watches and the last one is long enough ago."""
+        job, now = self.job, time.monotonic()
+        if self.drawn and job.watchers and (job.inside or now - self.shown >= self.every):
+            self.shown = now
+            job.tell("preview", self._preview(moment) | self._where(moment.t))
 
     def _preview(self, moment: Moment) -> dict[str, Any]:
         x0 = self.model.codec.decode(moment.x0).float().cpu()
@@ -72,6 +77,9 @@ class Previews:
         alpha, sigma = (float(c) for c in self.model.denoiser.schedule(torch.tensor(t, dtype=torch.float64)))
         eps = (x_t - alpha * moment.x0) / max(sigma, 1e-6)
         return {"began": round(t, 6), "x": strip(x_t / (alpha + NOISE * sigma)), "eps": strip(eps / NOISE)}
+
+    def _where(self, t: float) -> dict[str, float]:
+        return {"t": round(t, 6), "log_snr": self._log_snr(t)}
 
     def _log_snr(self, t: float) -> float:
         alpha, sigma = (float(c) for c in self.model.denoiser.schedule(torch.tensor(t, dtype=torch.float64)))

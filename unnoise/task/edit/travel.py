@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor
 from unnoise.domain.pictures import Pictures
 from unnoise.metric.pixels import psnr
 from unnoise.model import Model
-from unnoise.sampler import Heun, encode
+from unnoise.sampler import Heun, Moment, encode
 from unnoise.task.animate.film import Film, write
 from unnoise.task.animate.way import even, slerp, unevenness
 from unnoise.task.edit.picture import read
@@ -93,8 +93,15 @@ def _fitting(file: Path, domain: Pictures) -> Tensor:
 
 
 @torch.no_grad()
-def between(model: Model, x: Tensor, n: int, steps: int, cond: Mapping[str, Any]) -> Tensor:
-    """n pictures from x[0] to x[1], paced so that neighbours differ about alike."""
+def between(
+    model: Model,
+    x: Tensor,
+    n: int,
+    steps: int,
+    cond: Mapping[str, Any],
+    callback: Callable[[Moment], object] | None = None,
+) -> Tensor:
+    """n pictures from x[0] to x[1], paced so that neighbours differ about alike; a callback is given each moment of a walk."""
     denoiser, times = model.denoiser, Auto()(model.denoiser.schedule, steps)
     walk = Given(times.values, final=True)
 
@@ -103,9 +110,15 @@ def between(model: Model, x: Tensor, n: int, steps: int, cond: Mapping[str, Any]
 
     z = encode(Heun(), denoiser, model.codec.encode(x.to(model.device)), walk, conditions(2))
 
+    def end(start: Tensor) -> Tensor:
+        for moment in Heun().walk(denoiser, start, walk, conditions(len(start))):
+            if callback:
+                callback(moment)
+        return moment.x
+
     def at(share: Tensor) -> Tensor:
         parts = [slerp(z[0], z[1], some) for some in share.split(model.defaults.batch)]
-        made = [model.codec.decode(Heun()(denoiser, part, walk, conditions(len(part)))) for part in parts]
+        made = [model.codec.decode(end(part)) for part in parts]
         return torch.cat(made).float().cpu().clamp(-1, 1)
 
     return even(at, n)
