@@ -70,6 +70,7 @@ class Process:
 
     def holds(self) -> dict[str, float]:
         """Megabytes of memory, threads and open files."""
+        time.sleep(1)  # until connections that clients closed are closed here too
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         resident, threads = (float(re.search(rf"{key}:\s+(\d+)", status)[1]) for key in ("VmRSS", "Threads"))  # type: ignore[index]
         return {"MB": resident / 1024, "threads": threads, "files": float(len(os.listdir(f"/proc/{self.process.pid}/fd")))}

@@ -69,7 +69,7 @@ def digests(job: dict[str, Any]) -> list[str]:
 
 def test_requests_that_sample_alike_are_one_walk(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """Five requests of two kinds that wait for a batch: two walks; each has what it has alone."""
-    asked = [
+    asked: list[tuple[list[int], dict[str, Any]]] = [
         ([1], {}),
         ([2, 3], {"cond": {"label": "3"}}),
         ([4], {}),
@@ -80,7 +80,12 @@ def test_requests_that_sample_alike_are_one_walk(server: Running, monkeypatch: p
         alone = [digests(ended(server, ask(client, seeds, **more))[0]) for seeds, more in asked]
         sizes: list[int] = []
         init = together.Together.__init__
-        monkeypatch.setattr(together.Together, "__init__", lambda self, jobs: (sizes.append(len(jobs)), init(self, jobs))[1])
+
+        def counted(self: together.Together, jobs: Any) -> None:
+            sizes.append(len(jobs))
+            init(self, jobs)
+
+        monkeypatch.setattr(together.Together, "__init__", counted)
         gate = Gate(server, monkeypatch)
         first = ask(client, [100])
         assert gate.inside.wait(60)

@@ -67,7 +67,8 @@ class Samples:
         key: Hashable,
     ) -> None:
         self.desk, self.served, self.variant, self.wish, self.client = desk, served, variant, wish, client
-        self.seeds, self.cond, self.key = wish.listed, cond, key
+        self.seeds: Sequence[int] = wish.listed
+        self.cond, self.key = cond, key
         self.form = form_of(variant.model, wish)
         self.watch: Previews
 

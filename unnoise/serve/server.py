@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from unnoise.serve.models import Models
 from unnoise.serve.store import Store
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
+HANDS = 4  # threads beside the event loop
 TICK = 0.5  # seconds between looks at jobs that nobody waits for
 
 
@@ -137,6 +140,7 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def _life(self, _: FastAPI) -> AsyncIterator[None]:
+        asyncio.get_running_loop().set_default_executor(hands())
         self.desk.engine.start()
         tidying = asyncio.create_task(self._tidy())
         try:
@@ -151,6 +155,15 @@ class Service:
             await asyncio.sleep(TICK)
             self.desk.jobs.tidy()
             self.desk.store.tidy()
+
+
+def hands() -> ThreadPoolExecutor:
+    """Threads for what the event loop must not wait for: all of them there from the beginning, so that none comes later."""
+    pool, met = ThreadPoolExecutor(HANDS, "hand"), threading.Barrier(HANDS + 1)
+    for _ in range(HANDS):
+        pool.submit(met.wait)
+    met.wait()
+    return pool
 
 
 def hosts(order: Order, port: int) -> set[str]:
