@@ -67,7 +67,7 @@ def test_activations_grow_by_the_sample() -> None:
     setting = assemble(Recipe.read("digits", TINY), "cpu", lambda line: None)
     trainer, model = setting.trainer, setting.model
     run = Run(trainer, model.denoiser, setting.objective, setting.data, Path(), setting.prepare, setting.on)
-    one, two, eight = (measuring._activations(run, rows) for rows in (1, 2, 8))
+    one, two, eight = (measuring.activations(run, rows) for rows in (1, 2, 8))
     assert eight == pytest.approx(one + 7 * (two - one), rel=0.02) and two - one > 4 * 64 * 8
 
 
@@ -91,7 +91,7 @@ def test_what_does_not_fit_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None
     recipe = Recipe.read("digits", [*TINY, "train.Trainer.batch=512"])
     parts = measuring.measure(recipe, "cpu")["memory_parts"]
     there = parts["weights"] + parts["activations"] // 2
-    monkeypatch.setattr(measuring, "_free", lambda device: there)
+    monkeypatch.setattr(measuring, "free", lambda device: there)
     monkeypatch.setattr(measuring, "_steps", lambda *given: pytest.fail("steps were run"))
     found = measuring.measure(recipe, "cpu")
     assert not found["measured"] and 1 <= found["fitting"] < 512 and found["seconds_per_step"] is None

@@ -123,7 +123,9 @@ def test_a_client_who_hangs_up_costs_no_more(server: Running) -> None:
 def test_the_line_is_bounded_and_says_when_to_come_again(server: Running) -> None:
     desk = server.service.desk
     with server.client() as client, server.client(**{"x-client": "another"}) as other:
-        jobs = [begun(client, **LONG) for _ in range(6)]  # two at work, four in the line
+        jobs = [begun(client, **LONG) for _ in range(2)]
+        until(lambda: [status(client, job) for job in jobs] == ["running"] * 2)
+        jobs += [begun(client, **LONG) for _ in range(4)]  # in the line
         until(lambda: len(desk.line.waiting) == 4)
         began = time.perf_counter()
         answer = other.post("/v1/sample", json={"steps": 2})
