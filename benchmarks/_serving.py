@@ -101,10 +101,10 @@ def exported_peer(run: Path, out: Path) -> tuple[Path, Path]:
         (out / "theirs").mkdir()
         write(model, out / "theirs")
     except ValueError:
-        changes = ("network.UNet.groups=8", "sampler=DDIM", "times=Trailing", "model.Defaults.steps=20")
+        changes = ("network.UNet.groups=8", "sampler=DDIM", "times=Uniform", "model.Defaults.steps=20")
         Model(model.recipe.override(*changes), model.domain.facts()).save(out / "ours")
         run = out / "ours"
-        write(load(run), out / "theirs")
+        write(load(run, overrides=["times=Trailing"]), out / "theirs")  # diffusers' word for such times
     return run, out / "theirs"
 
 

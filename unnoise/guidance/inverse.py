@@ -54,7 +54,9 @@ class PiGDM(Guidance):
         answer, vjp = answer_with_vjp(denoise, x_t, t, cond, once=True)
         alpha, sigma, factor = coefficients(denoise, x_t, t)
         r2 = (self.spread * sigma) ** 2 / (sigma**2 + (alpha * self.spread) ** 2)
-        return answer._replace(x0=answer.x0 + vjp(explained(self.measured, answer.x0, r2)).mul_(factor))
+        slope = vjp(explained(self.measured, answer.x0, r2))
+        x0 = answer.x0 + factor * slope if isinstance(factor, Tensor) else answer.x0.add(slope, alpha=factor)
+        return answer._replace(x0=x0)
 
 
 @dataclass(frozen=True, eq=False)

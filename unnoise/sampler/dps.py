@@ -53,8 +53,8 @@ class DPS(Around):
         """The gradient of |y - A(x0)|, each sample's own, in x0: -A^T (y - A x0) / |y - A x0| of a linear operator."""
         if self.measured.operator.linear:
             off = self.measured.residual(x0)
-            size = dot(off, off).clamp(min=torch.finfo(x0.dtype).tiny).sqrt()
-            return self.measured.operator.adjoint(off / expand(-size, off), x0)
+            size = torch.linalg.vector_norm(off.flatten(1), dim=1).clamp(min=torch.finfo(x0.dtype).tiny ** 0.5)
+            return self.measured.operator.adjoint(off.div_(expand(-size, off)), x0)
         with torch.inference_mode(False), torch.enable_grad():
             x0 = x0.detach().clone().requires_grad_()
             off = self.measured.residual(x0)
