@@ -26,6 +26,7 @@ OPERATIONS = 10  # counted in one save: a tensor written; log, three files and t
 def child(folder: Path) -> None:
     """Train. With KILL_AT=n the process kills itself at the n-th thing it does to the disk while saving."""
     import torch
+    from points import Points
     from torch import Tensor, nn
 
     from unnoise.tensor import Rng
@@ -53,15 +54,6 @@ def child(folder: Path) -> None:
 
         checkpoint.serialise = chunks
         os.fsync, os.rename, shutil.rmtree = counted(os.fsync), counted(os.rename), counted(shutil.rmtree)
-
-    class Points:
-        x = Rng(1, torch.arange(50)).normal((8,), "points")
-
-        def __len__(self) -> int:
-            return len(self.x)
-
-        def batch(self, indices: Tensor, rng: Rng | None = None) -> dict[str, Tensor]:
-            return {"x": self.x[indices]}
 
     def objective(model: nn.Module, batch: dict[str, Tensor], rng: Rng) -> Tensor:
         return (model(batch["x"] + rng.normal((8,), "eps")) - batch["x"]).square().mean(1)

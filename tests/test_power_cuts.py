@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from points import Points
 from power import Recorder, cut, recorded
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
@@ -20,16 +21,6 @@ from unnoise.train import State, Trainer, checkpoint, latest, read_weights, writ
 from unnoise.train.log import Log
 
 Lay = Callable[..., None]
-
-
-class Points:
-    x = Rng(1, torch.arange(50)).normal((8,), "points")
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def batch(self, indices: Tensor, rng: Rng | None = None) -> dict[str, Tensor]:
-        return {"x": self.x[indices]}
 
 
 class Published:
