@@ -1,11 +1,11 @@
-"""DPS, PiGDM and DDRM beside other implementations: `UNNOISE_PEERS=FOLDER python -m benchmarks restore_peers`, two minutes.
+"""DPS, PiGDM and DDRM beside other implementations: `UNNOISE_PEERS=FOLDER python -m benchmarks restore_peers`, four minutes.
 
 FOLDER holds deepinv and azula (`pip install --no-deps --target FOLDER deepinv azula`). What they import and these methods do not
 use is stood in for where it is not there. One problem for all: a mixture of normal laws over 8 x 8 pictures with its exact
 denoiser, the right half unseen, noise of 0.1; the VP schedule, 100 evaluations on an even grid from 1 to 0, torch's own noise.
 Errors of the mean (in the posterior's standard deviations) and of the covariance (Frobenius, relative) of 400 samples, their sum
-(mean of six seeds, the implementations in turn), and CPU seconds (median of 25 turns; the ratio to the quickest other is the median
-of the turns' own, with its interval). Exact draws have about the sum that
+(mean of six seeds, the implementations in turn), and CPU seconds (median of 25 turns; the ratio to the quickest other is the
+median of the turns' own, with its interval of 95 %). Exact draws have about the sum that
 stands as "exact". Our PiGDM is told the spread of the data, for which the others have no option.
 
 DPS has the best of 17 weights, each 6 % above the last (least sum, seed 0): the sum falls by a third from 0.25 to 0.34, so that a
