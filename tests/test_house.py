@@ -16,7 +16,7 @@ ROOT = Path(unnoise.__file__).parent
 FLOORS = [
     {"tensor", "show", "box"},
     {"condition"},
-    {"schedule", "level", "prediction", "nn", "operator", "codec", "domain", "metric", "train"},
+    {"schedule", "level", "prediction", "nn", "operator", "augment", "codec", "domain", "metric", "train"},
     {"denoiser", "network", "certificate"},
     {"times", "loss", "likelihood", "sampler", "guidance", "engine"},
     {"recipe", "zoo", "recipes"},

@@ -25,6 +25,7 @@ SECTIONS = (
     "domain",
     "codec",
     "operator",
+    "augment",
     "schedule",
     "prediction",
     "level",

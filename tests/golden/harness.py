@@ -29,7 +29,6 @@ LATER = {
     "diffusers_misc": "networks",
     "diffusers_kl": "codecs",
     "diffusers_vq": "codecs",
-    "edm_augment": "augmentation",
     "edm2_ops": "networks",
     "edm2_networks": "networks",
     "latent_diffusion": "codecs",

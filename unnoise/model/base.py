@@ -68,6 +68,8 @@ class Model:
         domain, codec, denoiser: The parts that training knows too. Where the network is a classifier the last is a `Recogniser`:
             it samples nothing, and guides others.
         shown: What the network is shown of x beside x_t, a measurement; None for most models.
+        augment: How x is varied while the network learns; None for most models.
+        own: The conditions that the model makes of x itself.
         sampler, times, guidance, defaults: The parts that only sampling knows.
         precision: "fp32", or "bf16" to run the network under autocast.
         digest: SHA-256 of the weights' file, "" before there is one.
@@ -80,10 +82,12 @@ class Model:
         self.domain = domain if facts is None else domain.with_facts(facts)
         self.codec: Codec = recipe.build("codec")
         self.shown = parts.shown(recipe, self.domain, self.codec)
+        self.augment = parts.augment(recipe)
+        self.own = parts.own(recipe, self.domain.shape, self.shown, self.augment)
         if recipe.classifies:
             self.denoiser: Denoiser = parts.recogniser(recipe, self.domain, self.codec, network)  # type: ignore[assignment]
         else:
-            self.denoiser = parts.denoiser(recipe, self.domain, self.codec, network, self.shown)
+            self.denoiser = parts.denoiser(recipe, self.domain, self.codec, network, self.shown, self.own)
         self.sampler: Sampler = recipe.build("sampler")
         self.times: Times = recipe.build("times")
         self.guidance: list[Guidance] = recipe.build_all("guidance")
@@ -266,6 +270,10 @@ class Model:
         """A batch of the data as objectives take it: x encoded, with what the network is shown of it, keyed by `rng`."""
         shown = self.shown.of(batch["x"], rng) if self.shown else {}
         return {**batch, **shown, "x": self.codec.encode(batch["x"])}
+
+    def varied(self, batch: Mapping[str, Tensor], rng: Rng) -> dict[str, Tensor]:
+        """A batch of the data as a training step takes it: x varied, where the recipe says so, and what is told of it."""
+        return {**batch, **self.augment(batch["x"], rng)} if self.augment else dict(batch)
 
     def with_shown(self, values: Mapping[str, Tensor], seeds: Sequence[int]) -> dict[str, Tensor]:
         """Conditions with what the network is to be shown, where that is lacking: of held-out pictures, drawn by the seeds,

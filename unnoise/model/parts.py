@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
+from unnoise.augment import Augment
 from unnoise.codec import Codec, Identity
+from unnoise.condition import Conditions
 from unnoise.denoiser import Denoiser, Recogniser
 from unnoise.domain import Domain
 from unnoise.operator import Shown
@@ -13,9 +15,14 @@ from unnoise.zoo.empty import Making, made
 
 
 def denoiser(
-    recipe: Recipe, domain: Domain, codec: Codec, network: nn.Module | Making | None, shown: Shown | None = None
+    recipe: Recipe,
+    domain: Domain,
+    codec: Codec,
+    network: nn.Module | Making | None,
+    shown: Shown | None = None,
+    own: Conditions | None = None,
 ) -> Denoiser:
-    conds = domain.conds | (shown.conds if shown else {})
+    conds = {**domain.conds, **(own or {})}
     network = made(network, lambda: recipe.build("network", shape=codec.shape(domain.shape), conds=conds))
     schedule = recipe.build("schedule")
     predict, level = recipe.build("prediction", schedule=schedule), recipe.build("level")
@@ -38,6 +45,21 @@ def shown(recipe: Recipe, domain: Domain, codec: Codec) -> Shown | None:
         return Shown(recipe.build_all("operator"), domain.shape)
     except ValueError as error:
         raise RecipeError(f"[operator]: {error}") from error
+
+
+def augment(recipe: Recipe) -> Augment | None:
+    """How pictures are varied while the network learns, where the recipe says it."""
+    if recipe.members("augment") and recipe.classifies:
+        raise RecipeError("[augment]: a classifier cannot be told how its pictures were varied; [domain.Images] flip is not told")
+    return recipe.build("augment") if recipe.members("augment") else None
+
+
+def own(recipe: Recipe, shape: tuple[int, ...], shown: Shown | None, varied: Augment | None) -> Conditions:
+    """The conditions that the model makes of x itself: no file has them, and nobody is asked for them."""
+    try:
+        return (shown.conds if shown else {}) | (varied.conds(shape) if varied else {})
+    except ValueError as error:
+        raise RecipeError(f"[augment]: {error}") from error
 
 
 def recogniser(recipe: Recipe, domain: Domain, codec: Codec, network: nn.Module | Making | None) -> Recogniser:

@@ -182,8 +182,7 @@ def facts(model: Model, served: Served) -> dict[str, Any]:
     pictures, classifier = isinstance(model.domain, Pictures), isinstance(model.denoiser, Recogniser)
     told = model.domain.facts()
     kind = "classifier" if classifier else "pictures" if pictures else "other"
-    shown = model.shown.conds if model.shown else {}  # pictures, which a person does not write
-    conds = {} if classifier else {name: one for name, one in model.conds.items() if name not in shown}
+    conds = {} if classifier else {name: one for name, one in model.conds.items() if name not in model.own}
     scale = next((getattr(rule, "scale") for rule in model.guidance if hasattr(rule, "scale")), None)  # noqa: B009
     return {
         "name": served.folder.resolve().name,

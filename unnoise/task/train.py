@@ -144,7 +144,7 @@ def assemble(recipe: Recipe, device: str, say: Callable[[str], object]) -> Setti
     model.codec.to(on)
 
     def prepare(batch: Mapping[str, Tensor], rng: Rng) -> Mapping[str, Tensor]:
-        return model.learnt(drop(model.denoiser.conds, batch, rng), rng)
+        return model.learnt(drop(model.denoiser.conds, model.varied(batch, rng), rng), rng)
 
     return Setting(trainer, model, objective, data, hooks, prepare, on)
 

@@ -1,0 +1,5 @@
+"""How pictures are varied while a network learns, and what it is told of it. `[augment.Geometric]` in a recipe is `Geometric(...)`."""
+
+from unnoise.augment.geometric import AUGMENT, Augment, Geometric
+
+__all__ = ["AUGMENT", "Augment", "Geometric"]
