@@ -162,12 +162,26 @@ def test_bad_input_is_one_line_and_exit_code_2(
         (["reproduce", tmp_path / "texts" / "a.txt"], "a.txt"),
         (["info", tmp_path], "no run folder"),
         (["trian", "digits"], "train"),
+        (["frobnicate"], "`unnoise --help`"),
+        (["train"], "`unnoise train --help`"),
     ]
     for arguments, said in cases:
         assert unnoise(monkeypatch, *arguments) == 2, arguments
         error = capsys.readouterr().err.strip()
         assert said in error, (arguments, error)
         assert error.count("\n") == 0 and "Traceback" not in error, error
+
+
+@pytest.mark.parametrize("words", [[], ["--help"]])
+def test_the_list_of_verbs_has_whole_sentences(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where no word is given; on a narrow terminal a longer sentence would end in dots."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert unnoise(monkeypatch, *words) == 0
+    listed = capsys.readouterr().out.partition("Commands:")[2].partition("To begin")[0].strip().splitlines()
+    assert len(listed) > 20
+    assert [line for line in listed if not line.endswith(".") or line.endswith("..")] == []
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -37,6 +37,7 @@ __all__ = [
 app = typer.Typer(
     name="unnoise",
     help="Diffusion models from a folder of data: look it over, train, generate, measure.",
+    epilog="To begin: unnoise check FOLDER; unnoise train pictures --data FOLDER --out runs/mine; unnoise sample runs/mine.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

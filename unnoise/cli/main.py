@@ -13,7 +13,7 @@ from unnoise.cli.app import app
 def run() -> None:
     """The entry point: bad input is one line and exit code 2, a failure on the way one line and 1."""
     try:
-        code = app(standalone_mode=False)
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except KeyboardInterrupt:
         _leave("stopped; the same command goes on from here", 130)
     except Exception as error:
@@ -26,8 +26,11 @@ def run() -> None:
 def _line(error: Exception) -> str:
     """What an error says, in one line."""
     formatted = getattr(error, "format_message", None)  # the parser's own errors
-    text = formatted() if formatted else str(error)
-    return " ".join(text.split()) or type(error).__name__
+    if not formatted:
+        return " ".join(str(error).split()) or type(error).__name__
+    asked = getattr(error, "ctx", None)
+    help_ = f" (`{asked.command_path} --help` says more)" if asked else ""
+    return " ".join(formatted().split()).rstrip(".") + help_
 
 
 def _code(error: Exception) -> int:

@@ -51,7 +51,7 @@ def animate(
     precision: Precision = "fp32",
     threads: Threads = None,
 ) -> None:
-    """Films: through seeds and conditions, into a picture, out of the noise; and sheet.png with some of the frames."""
+    """Films of seeds, conditions, zooms and walks out of the noise. And sheet.png with some of the frames."""
     from unnoise.task import animate as task
     from unnoise.task.sample import Order, scaled
     from unnoise.task.sample import seeds as listed

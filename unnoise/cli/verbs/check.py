@@ -21,7 +21,7 @@ def check(
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
-    """Look data over before training: what is there, broken or twice; a recipe that suits it, and what that costs here."""
+    """Look data over before training. What is there, broken or twice; a recipe that suits it, and what that costs here."""
     from unnoise.task import machine
     from unnoise.task.check import check as task
 

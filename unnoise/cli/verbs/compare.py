@@ -29,7 +29,7 @@ def compare(
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
-    """Place evaluations side by side; runs and samples are evaluated first. Unlike protocols are refused."""
+    """Place evaluations side by side. Runs and samples are evaluated first. Unlike protocols are refused."""
     import sys
 
     from unnoise.task import machine

@@ -59,7 +59,7 @@ def edit(
     threads: Threads = None,
     seed: Seed = 0,
 ) -> None:
-    """Inpaint, enlarge, restore, colour, vary or join pictures: NAME-0.png ... for each (or a film), and sheet.png."""
+    """Inpaint, enlarge, restore, colour, vary or join pictures. NAME-0.png ... for each (or a film), and sheet.png."""
     from unnoise.cli.progress import bar
     from unnoise.task import edit as task
     from unnoise.task.animate import Film

@@ -31,7 +31,7 @@ def evaluate(
     threads: Threads = None,
     seed: Seed = 0,
 ) -> None:
-    """How good samples are: quality, coverage, copies, speed, with intervals and in words. Samples of a run are not written."""
+    """Measure how good samples are. Quality, coverage, copies, speed, with intervals and in words."""
     import sys
 
     from unnoise.task import machine, ranks

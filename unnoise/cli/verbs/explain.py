@@ -26,7 +26,7 @@ def explain(
     threads: Threads = None,
     seed: Seed = 0,
 ) -> None:
-    """Explain diffusion by one walk on a page: x_t, predicted noise, predicted picture, loss and signal to noise at each t."""
+    """Explain diffusion by one walk on a page. x_t, predicted noise, predicted picture, loss and signal to noise at each t."""
     from unnoise.task.explain import explain as task
     from unnoise.task.explain.page import page
     from unnoise.task.sample import Order

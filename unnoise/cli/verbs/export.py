@@ -23,7 +23,7 @@ def export(
     half: Annotated[bool, typer.Option("--half", help="weights in half precision: half the size")] = False,
     dataset: Annotated[list[str], typer.Option(metavar="NAME", help="of the model card, as the hub names it; repeatable")] = [],  # noqa: B006
 ) -> None:
-    """Write a model for others: weights, model card, and a certificate that the answers are the same."""
+    """Write a model for others. Weights, model card, and a certificate that the answers are the same."""
     from unnoise.task.export import export as task
 
     certificate = task(run, out, form, cond=conditions(cond), overrides=set_, license=license, datasets=dataset, half=half)

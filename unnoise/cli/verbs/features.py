@@ -20,7 +20,7 @@ def features(
     size: Annotated[int | None, typer.Option(help="pixels a side that pictures are brought to")] = None,
     threads: Threads = None,
 ) -> None:
-    """Train features of your own data, for `unnoise evaluate`: a classifier, or an autoencoder where there are no classes."""
+    """Train features of your own data, for `unnoise evaluate`. A classifier, or an autoencoder where there are no classes."""
     import sys
 
     from unnoise.task import machine

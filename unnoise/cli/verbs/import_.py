@@ -18,7 +18,7 @@ def import_(
     revision: Annotated[str | None, typer.Option(help="of the hub: a branch, a tag or a commit")] = None,
     offline: Annotated[bool, typer.Option("--offline", help="of the hub, what is in the cache alone")] = False,
 ) -> None:
-    """Make a run of published weights: diffusers, guided diffusion, EDM, DiT, or a run of ours on the hub."""
+    """Make a run of published weights. Of diffusers, guided diffusion, EDM, DiT, or a run of ours on the hub."""
     from unnoise.task.bring import bring
 
     certificate, differs = bring(source, run, preset=preset, revision=revision, offline=offline)

@@ -32,7 +32,7 @@ def likelihood(
     threads: Threads = None,
     seed: Seed = 0,
 ) -> None:
-    """How probable data are: variational bound and exact likelihood of the flow, in bits a dimension, for each item too."""
+    """Measure how probable data are. Variational bound and exact likelihood of the flow, in bits a dimension, item by item."""
     from unnoise.task import likelihood as task
     from unnoise.task import machine
 

@@ -17,7 +17,7 @@ def noise(
     threads: Threads = None,
     seed: Seed = 0,
 ) -> None:
-    """Draw the forward process: one picture on its way to noise, under each schedule."""
+    """Draw the forward process. One picture on its way to noise, under each schedule."""
     from unnoise.task import machine
     from unnoise.task.noise import noise as task
 

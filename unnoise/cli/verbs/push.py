@@ -21,7 +21,7 @@ def push(
     ] = None,
     dataset: Annotated[list[str], typer.Option(metavar="NAME", help="of the model card, as the hub names it; repeatable")] = [],  # noqa: B006
 ) -> None:
-    """Upload a run or an exported folder to the hub: weights, recipe, model card, certificate; never the training's state."""
+    """Upload a run or an exported folder to the hub. Weights, recipe, model card, certificate; never the training's state."""
     from unnoise.task.push import push as task
 
     print(task(run, name, private=private, token_file=token_file, license=license, datasets=dataset))

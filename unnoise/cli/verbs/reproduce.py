@@ -16,7 +16,7 @@ def reproduce(
     run: Annotated[Path | None, typer.Option(help="its run; found by its weights if not given")] = None,
     out: Annotated[Path | None, typer.Option(help="the folder to write to")] = None,
 ) -> None:
-    """Make a picture again from what its own metadata say, and compare the bytes."""
+    """Make a picture again from its own metadata. The bytes are compared."""
     from unnoise.task.sample import reproduce as task
 
     made, same = task(file, run, out)

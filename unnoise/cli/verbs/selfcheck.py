@@ -17,7 +17,7 @@ def selfcheck(
     json: Annotated[Path | None, typer.Option(help="write every measured number to this file")] = None,
     threads: Threads = None,
 ) -> None:
-    """Repeat the proof of the mathematics on closed forms; exit code 1 if anything does not hold."""
+    """Repeat the proof of the mathematics on closed forms. Exit code 1 if anything does not hold."""
     from json import dumps
 
     from unnoise.task import machine

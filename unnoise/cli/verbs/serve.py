@@ -28,7 +28,7 @@ def serve(
     device: Device = "auto",
     threads: Threads = None,
 ) -> None:
-    """A page to generate and edit in, and an HTTP interface: prints a link that lets one browser in."""
+    """A page to generate and edit in, and an HTTP interface. Prints a link that lets one browser in."""
     try:
         from unnoise.serve.server import Order, serve
     except ImportError as error:

@@ -33,7 +33,7 @@ def sweep(
     threads: Threads = None,
     seed: Seed = 0,
 ) -> None:
-    """Measure many ways to sample a run, or lengths of its weights' average; the best becomes its default."""
+    """Find the best way to sample a run. Samplers, budgets, lengths of the average are measured; the best becomes its default."""
     from unnoise.task import machine
     from unnoise.task.evaluate import Wish
 

@@ -27,7 +27,7 @@ def train(
     threads: Threads = None,
     seed: Annotated[int | None, typer.Option(help="of everything random")] = None,
 ) -> None:
-    """Train a model, or go on where its run folder stands: the same command resumes."""
+    """Train a model, or go on where its run folder stands. The same command resumes."""
     from unnoise.task import machine
     from unnoise.task import train as task
 

@@ -23,7 +23,7 @@ def tune(
     threads: Threads = None,
     seed: Seed = 0,
 ) -> None:
-    """Fit the walks of few steps to a run; from then on it samples so many steps by them."""
+    """Fit the walks of few steps to a run. From then on it samples so many steps by them."""
     from unnoise.task import machine
     from unnoise.task.tune import Search
     from unnoise.task.tune import tune as task

@@ -20,7 +20,7 @@ def watch(
     every: Annotated[float, typer.Option(help="seconds between two looks in the terminal; 0 looks once")] = 5.0,
     out: Annotated[Path | None, typer.Option(help="write the page of this moment to a file")] = None,
 ) -> None:
-    """Watch a run that trains: losses by noise band, samples, rate, time left, and what its log says in words."""
+    """Watch a run that trains. Losses by noise band, samples, rate, time left, and what its log says in words."""
     if out is not None:
         from unnoise.task.watch.page import page as write
 
