@@ -7,6 +7,7 @@ imported once, and the processes of a job are forked from there.
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import socket
@@ -76,7 +77,7 @@ class Around(nn.Module):
 class Objective(nn.Module):
     """Denoising, weighed by a weight that learns."""
 
-    def __init__(self, at: Callable[[], None] | None = None) -> None:
+    def __init__(self, at: Callable[[], float] | None = None) -> None:
         super().__init__()
         self.weight, self.at = nn.Parameter(torch.zeros(3)), at
 
@@ -84,7 +85,7 @@ class Objective(nn.Module):
         x = batch["x"]
         losses = (model(x + rng.normal(x.shape[1:], "eps", dtype=x.dtype)) - x).square().mean(1)
         if self.at:
-            self.at()
+            losses = losses * self.at()
         return (-self.weight.sum()).exp() * losses + self.weight.sum()
 
 
@@ -116,7 +117,7 @@ def story(
     say: Callable[[str], object] = lambda line: None,
     **options: Any,
 ) -> nn.Module:
-    """A small training; a `fault` ("kill in step", "term in save", ...) befalls one process, or ALL, at a step."""
+    """A small training; a `fault` ("kill in step", "nan in step", "term in save", ...) befalls one process, or ALL, at a step."""
     torch.manual_seed(0)
     torch.set_num_threads(threads)
     dtype = torch.float64 if double else torch.float32
@@ -128,11 +129,14 @@ def story(
         if rank in (here, ALL):
             strike(kind)
 
-    def in_step() -> None:
+    def in_step() -> float:
         nonlocal calls
         calls += 1
-        if place in ("step", "") and calls == at:
+        if place == "step" and calls == at:
+            if kind == "nan":
+                return math.nan if rank in (here, ALL) else 1.0
             befall()
+        return 1.0
 
     objective = Objective(in_step).to(dtype)
     if place == "save":

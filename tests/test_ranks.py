@@ -21,6 +21,7 @@ from unnoise.train.sharded import Sharded
 PACKAGES = str(Path(program).parents[1])
 STEPS = 12
 ONE = {"world": 1, "folder": "one", "double": True, "save_every": 3}
+BACK = {**ONE, "world": 2, "fault": "nan in step", "at": 8, "rank": 1, "rollbacks": 2}
 JOBS: list[dict[str, Any]] = [
     ONE,
     {**ONE, "world": 2, "folder": "two"},
@@ -29,6 +30,9 @@ JOBS: list[dict[str, Any]] = [
     {**ONE, "world": 2, "folder": "moved", "shard": True, "steps": 4},
     {**ONE, "world": 3, "folder": "moved", "shard": True, "steps": 8},
     {**ONE, "folder": "moved"},
+    {**BACK, "world": 1, "folder": "back one", "rank": 0},
+    {**BACK, "folder": "back two"},
+    {**BACK, "folder": "back parted", "shard": True},
     {"world": 1, "folder": "halves", "micro_batch": 4, "dropout": 0.2},
     {"world": 2, "folder": "whole", "dropout": 0.2},
     {"world": 2, "folder": "kill", "fault": "kill in step", "rank": 1},
@@ -62,6 +66,16 @@ def test_what_is_learnt_does_not_depend_on_the_number_of_processes(done, name):
     assert ours.keys() == theirs.keys()
     for key, tensor in theirs.items():
         torch.testing.assert_close(ours[key], tensor, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["back two", "back parted"])
+def test_all_go_back_where_one_meets_nan(done, name):
+    row = next(row for row, job in zip(done[1], JOBS, strict=True) if job["folder"] == name)
+    ours, theirs = (load(done[0] / run / "state" / f"step-{STEPS}") for run in (name, "back one"))
+    assert row["codes"] == [0, 0] and not row["said"]
+    assert ours.state["rollbacks"] == theirs.state["rollbacks"] and [one["to"] for one in ours.state["rollbacks"]] == [6]
+    for key, tensor in theirs.tensors.items():
+        torch.testing.assert_close(ours.tensors[key], tensor, rtol=1e-5 if key == "sums" else 1e-10, atol=1e-12)
 
 
 def test_two_processes_are_two_parts_of_a_batch_to_the_bit(done):

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from unnoise.recipe import Recipe
+from unnoise.task.report.history import History
 from unnoise.task.train import train
 from unnoise.task.watch import watched
 from unnoise.task.watch.page import page
@@ -62,6 +63,21 @@ def test_what_a_folder_tells(finished: Path, half: Path) -> None:
     assert "4 of 8 steps (50%)" in text and "steps/s" in text and "t 0.0-0.2: held out" in text and "copies" in text
     (half / ".lock").write_text("99999999\n")
     assert watched(half).state.startswith("stopped")
+
+
+def test_what_went_back_is_told(half: Path) -> None:
+    made = [
+        {"from": 6, "rate": 0.5, "because": "the <loss> is not finite"},
+        {"from": 7, "rate": 0.4, "because": "the loss is not finite"},
+    ]
+    with (half / "log.jsonl").open("r+") as log:
+        kept = [line for line in log if line.endswith("\n")]
+        log.seek(0)
+        log.writelines([*kept, *(json.dumps({"step": 4, "rolled_back": one, "time": {}}) + "\n" for one in made)])
+        log.truncate()
+    told = "it went back 2 times, the last time from step 7 to 4, because the loss is not finite: lr is 0.2 of the recipe's"
+    assert told in "\n".join(watched(half).lines()) and told.replace("'", "&#39;") in page(half)
+    assert [one["from"] for one in History.read(half).numbers()["rollbacks"]] == [6, 7]
 
 
 def test_no_run_is_one_line(tmp_path: Path) -> None:

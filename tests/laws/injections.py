@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,10 @@ class Weighing(nn.Module):
         return denoise(model, batch, rng) * (self.scale if self.step != self.bad else self.scale * math.nan)
 
 
-def inject(folder: Path, kind: str, step: int) -> dict[str, Any]:
-    """Spoil a training at a step in this way; what became of it."""
-    data, trainer = Points(), Trainer(STEPS, 4, lr=1e30 if kind == "lr" else 1e-3, save_every=1, keep=STEPS)
-    calls = 0
+def inject(folder: Path, kind: str, step: int, **options: Any) -> dict[str, Any]:
+    """Spoil a training at a step, once, in this way; what became of it."""
+    data, trainer = Points(), Trainer(STEPS, 4, lr=1e30 if kind == "lr" else 1e-3, save_every=1, keep=STEPS, **options)
+    calls = spoiled = 0
 
     def objective(model: nn.Module, batch: dict[str, Tensor], rng: Rng) -> Tensor:
         nonlocal calls
@@ -48,6 +49,10 @@ def inject(folder: Path, kind: str, step: int) -> dict[str, Any]:
         return losses + (model(batch["x"]).sum(1) * 0).sqrt() if kind == "gradient" else losses
 
     def spoil(state: State) -> None:
+        nonlocal spoiled
+        spoiled += 1
+        if spoiled > 1:  # after going back
+            return
         module = state.averaged if kind == "average" else state.model
         tensor = module[4].bias if kind == "bias" else module[0].weight  # type: ignore[index]
         tensor.data.view(-1)[0] = math.inf if kind == "bias" else math.nan
@@ -72,6 +77,10 @@ def inject(folder: Path, kind: str, step: int) -> dict[str, Any]:
         "kind": kind,
         "step": step,
         "stopped": stopped,
+        "finished": (folder / "state" / f"step-{STEPS}").is_dir(),
+        "kept": finite,
+        "back": [row for row in map(json.loads, (folder / "log.jsonl").open()) if "rolled_back" in row],
+        "lr_told": [f"lr {trainer.lr / 2**k:.3g}" in said for k in range(5)],
         "in_step": stopped in due,
         "kept_finite": finite and max((c.step for c in saved), default=0) < (stopped or 0),
         "one_line": "\n" not in said and "is not finite" in said and "lr" in said,

@@ -16,7 +16,18 @@ OBJECTIVE = "objective"
 
 
 class NonFinite(ValueError):
-    """NaN or infinity in a loss, a gradient or a weight; raised before it is averaged or saved."""
+    """NaN or infinity in a loss, a gradient or a weight; raised before it is averaged or saved.
+
+    Args:
+        message: The line for people.
+        step: The update that met it.
+        what: Where it is.
+        lasting: Whether it lies in the data, so that it would be met again at any learning rate.
+    """
+
+    def __init__(self, message: str, step: int = 0, what: str = "", lasting: bool = False) -> None:
+        super().__init__(message)
+        self.step, self.what, self.lasting = step, what, lasting
 
 
 class Learner:
@@ -126,6 +137,8 @@ class Learner:
             assign(module, _below(section, tensors), f"{source} ({section})")
         for k, one in enumerate(self.powers):
             copy(one.weights, _below(f"power.{k}", tensors), f"{source} (average of length {one.length})")
+        self.optimizer.state.clear()
+        self.first_bad.zero_()
         moments = {key: _below(f"optimizer.{key}", tensors) for key in MOMENTS}
         if unknown := moments["step"].keys() - self.named.keys():
             raise ValueError(f"{source} has trained '{min(unknown)}', which is not trained here")

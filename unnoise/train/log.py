@@ -5,13 +5,14 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from . import disk
+from .rollback import Rollback
 
 EVERY = 10.0  # seconds between plain lines
 
@@ -31,14 +32,33 @@ class Log:
     def __init__(self, folder: Path, step: int = 0, *, tensorboard: bool | Literal["auto"] = False) -> None:
         self.path = folder / "log.jsonl"
         self.started, self.cpu_started = time.perf_counter(), time.process_time()
-        self.board = _board(folder, step) if tensorboard is True or (tensorboard and find_spec("tensorboard")) else None
+        self.boards = tensorboard is True or (tensorboard and find_spec("tensorboard") is not None)
+        self._open(step)
+
+    def _open(self, step: int) -> None:
+        folder, lines = self.path.parent, []
+        self.board = _board(folder, step) if self.boards else None
         if self.path.exists():
             lines = self.path.read_bytes().splitlines(keepends=True)
             kept = [line for line in lines if _step(line) <= step]
             if kept != lines:
                 disk.replace(self.path, kept)
+            lines = kept
+        self.rolled_back = sum(b'"rolled_back"' in line for line in lines)  # rows that tell of it
         self.file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         disk.sync_folder(folder)  # its name must last as long as its rows
+
+    def rewind(self, step: int) -> None:
+        """Forget all rows after that step, as if opened there."""
+        self._close()
+        self._open(step)
+
+    def roll_back(self, made: Sequence[Rollback], step: int) -> None:
+        """A row for each that has none yet and went back to this step, or before."""
+        for one in made[self.rolled_back :]:
+            if one.to <= step:
+                self.row(one.to, **one.row)
+                self.rolled_back += 1
 
     def row(self, step: int, clock: dict[str, float] | None = None, **values: Any) -> None:
         """Append one row; `clock` holds what another run of the same steps would measure differently."""
@@ -61,6 +81,9 @@ class Log:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
         os.close(self.file)
         if self.board:
             self.board.close()

@@ -9,7 +9,7 @@ SAFE = frozenset(
     f"train.Trainer.{name}"
     for name in (
         "steps", "keep", "ema_snapshots", "save_every", "log_every", "preview_every", "validate_every", "health_every",
-        "micro_batch", "compile", "channels_last", "tensorboard", "shard", "patience",
+        "micro_batch", "compile", "channels_last", "tensorboard", "shard", "patience", "rollbacks", "rollback_rate",
     )
 )  # fmt: skip
 

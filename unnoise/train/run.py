@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from unnoise.tensor import Rng
 
-from . import checkpoint, disk, snapshots
+from . import checkpoint, disk, rollback, snapshots
 from .batches import Batch, Dataset, Order, Part, ahead, stream
 from .learner import Learner, NonFinite, modules
 from .log import Log
@@ -70,6 +70,8 @@ class Run:
             shorten=self.ranks.clip,
         )
         self.saved = 0
+        self.rollbacks: list[rollback.Rollback] = []
+        self.origin: dict[str, Tensor] = {}  # what the run began with, to go back to before there is a checkpoint
         self.lap = (0, time.perf_counter())
 
     @cached_property
@@ -100,18 +102,18 @@ class Run:
         self.facts = {"options": options, "machine": self._machine()}
         notes: list[str] = []
 
-        def look() -> tuple[int, Mapping[str, Tensor]]:
+        def look() -> tuple[tuple[int, list[rollback.Rollback]], Mapping[str, Tensor]]:
             disk.sweep(self.folder)
             disk.sweep(self.folder / "state")
             # Two checkpoints, each with as much again in moments.
             disk.demand_room(self.folder, 4 * nbytes(weights) + self.snapshot_bytes)
             if not (found := checkpoint.latest(self.folder, notes.append)):
-                return 0, {}
+                return (0, rollback.read(self.folder)), {}
             notes.extend(compare(found.state["options"], options, safe))
             notes.extend(_moved(found.state["machine"], self.facts["machine"]))
-            return found.step, found.tensors
+            return (found.step, rollback.read(self.folder, found.state.get("rollbacks", ()))), found.tensors
 
-        self.saved, tensors = self.ranks.spread(look)
+        (self.saved, self.rollbacks), tensors = self.ranks.spread(look)
         if self.saved:
             self.learner.restore(tensors, f"{self.folder / 'state' / f'step-{self.saved}'}")
             say(f"resumes at {self.saved:,} of {self.trainer.steps:,}: {self.folder}")
@@ -119,6 +121,11 @@ class Run:
             if init is not None:
                 self._start_from(Path(init))
             say(f"new run: {self.trainer.steps:,} steps of {self.trainer.batch} on {self._where()}: {self.folder}")
+            if self.trainer.rollbacks:
+                self.origin = {name: tensor.detach().cpu().clone() for name, tensor in self.learner.tensors().items()}
+        if self.rollbacks:
+            lowered = rollback.scale(self.rollbacks, self.trainer.steps)
+            notes += [f"it has gone back {len(self.rollbacks)} times: the learning rate is {lowered:g} of what the recipe says"]
         if self.trainer.micro_batch == "auto":
             notes += [f"{self.micro_batch} samples in memory at once"]
         for note in notes:
@@ -163,7 +170,43 @@ class Run:
         x = self.dataset.batch(indices, self.order.rng(step))["x"].reshape(len(indices), -1)
         items = indices[~torch.isfinite(x).all(1)].unique().tolist()
         culprit = f"'x' of items {items[:8]}" if items else self.ranks.any(self.learner.culprit())
-        self._stop(f"step {step}: {culprit} is not finite", step)
+        self._stop(step, f"{culprit} is not finite", lasting=bool(items))
+
+    def rate(self, step: int) -> float:
+        """The learning rate of update number `step`: the trainer's, lowered by each time that the run went back before it."""
+        return self.trainer.rate(step) * rollback.scale(self.rollbacks, step)
+
+    def tell(self, step: int, log: Log) -> None:
+        """Have the log tell of every time that the run went back to this step."""
+        if self.rollbacks:
+            log.roll_back(self.rollbacks, step)
+
+    def go_back(self, error: NonFinite, log: Log, say: Callable[[str], object]) -> int:
+        """Go back to the newest checkpoint, or to the beginning, to go on at a lower rate; return the updates made there.
+
+        Raises:
+            NonFinite: The error itself, where that is not wanted, was done often enough, or cannot help.
+        """
+        limit = self.trainer.rollbacks
+        if len(self.rollbacks) >= limit or error.lasting:
+            raise error
+        step, tensors = self.ranks.spread(lambda: self._newest(error, say)) if self.saved else (0, self.origin)
+        back = rollback.Rollback(error.step, step, self.trainer.rollback_rate, error.what)
+        made = sorted([*self.rollbacks, back], key=lambda one: one.to)  # of equals the newer is later
+        self.ranks.by_first(lambda: rollback.write(self.folder, made))
+        self.rollbacks, self.saved = made, step
+        log.rewind(step)
+        self.learner.restore(tensors, f"{self.folder}, step {step}")
+        self.lap = (step, time.perf_counter())
+        rate = f"lr {self.rate(step + 1):.3g}"
+        say(f"step {error.step}: {error.what}; back to step {step}, and on at {rate} ({len(made)} of {limit} times)")
+        return step
+
+    def _newest(self, error: NonFinite, say: Callable[[str], object]) -> tuple[int, Mapping[str, Tensor]]:
+        found = checkpoint.latest(self.folder, say)
+        if not found:
+            raise error
+        return found.step, found.tensors
 
     def row(self, step: int, log: Log) -> float:
         """Write the log's row of this step, means since the last one; return the loss."""
@@ -171,7 +214,7 @@ class Run:
         self.lap = (step, now)
         clock = {"images_per_s": round((step - before) * self.trainer.batch / (now - then), 2)}
         means = self.learner.means()
-        log.row(step, clock, **means, lr=self.trainer.rate(step), ema=self.learner.average.decay(step))
+        log.row(step, clock, **means, lr=self.rate(step), ema=self.learner.average.decay(step))
         return means["loss"]
 
     def save(self, step: int, log: Log) -> None:
@@ -180,15 +223,16 @@ class Run:
             return
         self.check()
         if name := self.ranks.any(self.learner.nonfinite_weight()):  # an update can overflow though loss and gradient were finite
-            self._stop(f"step {step}: the weight '{name}' is not finite after the update", step)
+            self._stop(step, f"the weight '{name}' is not finite after the update")
         log.sync()
 
         def write(tensors: Mapping[str, Tensor]) -> None:
-            checkpoint.save(self.folder, step, tensors, self.facts)
+            told = {"rollbacks": rollback.plain(self.rollbacks)} if self.rollbacks else {}
+            checkpoint.save(self.folder, step, tensors, {**self.facts, **told})
             checkpoint.prune(self.folder, step, self.trainer.keep)
 
         self.ranks.write(self.learner.tensors(), write)
-        self.saved = step
+        self.saved, self.origin = step, {}
 
     def keep_averages(self, step: int) -> None:
         """Write a snapshot of the averages whose length is chosen later, if there are any and one is due."""
@@ -197,10 +241,11 @@ class Run:
             self.check()
             snapshots.keep(self.folder, step, powers, self.ranks)
 
-    def _stop(self, what: str, step: int) -> None:
+    def _stop(self, step: int, what: str, lasting: bool = False) -> None:
         good = f"the last good checkpoint is step-{self.saved}" if self.saved else "there is no checkpoint yet"
-        rate = f"lr {self.trainer.rate(step):.3g}"
-        raise NonFinite(f"{what} ({rate}); nothing of it was saved, {good}; mend the data, or lower lr or clip")
+        often = f" after {len(self.rollbacks)} times back" if self.rollbacks else ""
+        line = f"step {step}: {what} (lr {self.rate(step):.3g}{often}); nothing of it was saved, {good}"
+        raise NonFinite(f"{line}; mend the data, or lower lr or clip", step, what, lasting)
 
     def _start_from(self, path: Path) -> None:
         """Begin with the weights of another run, raw and averaged alike."""

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from .batches import Dataset
-from .lock import claim, stoppable
+from .learner import NonFinite
+from .lock import Stop, claim, stoppable
 from .log import Log, Progress
 from .power import exponent
 from .ranks import joined
@@ -39,8 +40,14 @@ class State:
     log: Callable[..., None]
 
 
+HOOKED = ("preview_every", "validate_every", "health_every")
 KEPT = ("train.Trainer.ema_lengths", "train.Trainer.ema_snapshots")
-LATER = {"train.Trainer.shard": False, "train.Trainer.patience": 60.0}  # options that older runs did not know, as those were
+LATER = {  # options that older runs did not know, as those were
+    "train.Trainer.shard": False,
+    "train.Trainer.patience": 60.0,
+    "train.Trainer.rollbacks": 0,
+    "train.Trainer.rollback_rate": 0.5,
+}
 
 
 class Hook(Protocol):
@@ -94,6 +101,9 @@ class Trainer:
         tensorboard: Write TensorBoard's files beside `log.jsonl`; "auto" does so where it is installed.
         shard: Over several processes: each keeps a part of the weights, gradients, moments and averages (FSDP2), not all.
         patience: Over several processes: seconds without a sign of life of one of them, after which all end.
+        rollbacks: How often a run that has met NaN or infinity goes back to its newest checkpoint (or its beginning, which is
+            then kept in memory) and on from there at a lower rate, before it ends; 0 ends it at once, as items that hold them do.
+        rollback_rate: What the learning rate is multiplied by each time.
         seed: Of everything random.
     """
 
@@ -122,6 +132,8 @@ class Trainer:
     tensorboard: bool | Literal["auto"] = False
     shard: bool = False
     patience: float = 60.0
+    rollbacks: int = 0
+    rollback_rate: float = 0.5
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -129,7 +141,7 @@ class Trainer:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         rules = {
             "at least 1": ("steps", "batch", "save_every", "keep", "log_every", "ema_snapshots"),
-            "at least 0": ("warmup", "weight_decay", "clip", "ema_warmup", "preview_every", "validate_every", "health_every"),
+            "at least 0": ("warmup", "weight_decay", "clip", "ema_warmup", "rollbacks", *HOOKED),
         }
         for rule, names in rules.items():
             for name in names:
@@ -140,6 +152,8 @@ class Trainer:
                 raise ValueError(f"{name} is {value}; expected at least 0 and below 1")
         if len({exponent(length) for length in self.ema_lengths}) < len(self.ema_lengths):
             raise ValueError(f"ema_lengths are {list(self.ema_lengths)}; expected each once")
+        if not 0 < self.rollback_rate < 1:
+            raise ValueError(f"rollback_rate is {self.rollback_rate}; expected above 0 and below 1")
         if not self.patience >= 5:
             raise ValueError(f"patience is {self.patience}; expected 5 seconds or more")
         if not 0 < self.lr < math.inf:
@@ -201,9 +215,9 @@ class Trainer:
         Raises:
             ValueError: No items; another run holds the folder; options differ; no checkpoint there is whole; `init`
                 does not fit the model.
-            NonFinite: A loss, gradient or weight is NaN or infinite; names step, rate and culprit. No update is made from
-                that step on, nor a checkpoint. On a CPU it is raised in that step, on an accelerator at the next row,
-                hook or checkpoint: to look sooner would be to wait for the device in every step.
+            NonFinite: A loss, gradient or weight is NaN or infinite and no roll-back is left; names step, rate and culprit.
+                No update is made from that step on, nor a checkpoint. On a CPU it is raised in that step, on an accelerator at
+                the next row, hook or checkpoint: to look sooner would be to wait for the device in every step.
             OSError: The disk is full.
         """
         folder, device = Path(folder), torch.device(device)
@@ -230,32 +244,42 @@ class Trainer:
                 ranks.only(lambda: Log(folder, start, tensorboard=self.tensorboard)) as log,
                 ranks.only(lambda: Progress(start, self.steps, say)) as bar,
             ):
-                for step, parts in run.batches(start):
-                    loss = run.gradients(step, parts)
-                    run.learner.update(step, loss, self.rate(step))
-                    last = step == self.steps
-                    row = last or _due(step, self.log_every)
-                    due = [hook for hook in hooks if last or _due(step, hook.every)]
-                    # To look at values is to wait for an accelerator: there a bad step is found when they are needed.
-                    if row or due or not run.lazy:
-                        run.check()
-                    if row:
-                        bar.note = f", loss {run.row(step, log):.4g}"
-                    if due:
-                        state = State(step, self.steps, run.raw, run.averaged, folder, partial(log.row, step))
-                        for hook in due:
-                            ranks.by_first(partial(hook, state))
-                            model.train()
-                    stopped = ranks.agree(stop.signal or 0)  # what comes while they agree waits for the next step
-                    run.keep_averages(step)
-                    if last or stopped or _due(step, self.save_every):
-                        run.save(step, log)
-                    if stopped:
-                        stop.signal = stopped
-                        ranks.part()
-                        stop.leave()
-                    bar.update(step)
+                while start < self.steps:
+                    try:
+                        start = self._steps(run, start, hooks, log, bar, stop)
+                    except NonFinite as error:
+                        start = run.go_back(error, log, say)
             return run.averaged
+
+    def _steps(self, run: Run, start: int, hooks: Sequence[Hook], log: Log, bar: Progress, stop: Stop) -> int:
+        """All updates after `start`; their number, which is `steps`."""
+        for step, parts in run.batches(start):
+            run.tell(step - 1, log)
+            loss = run.gradients(step, parts)
+            run.learner.update(step, loss, run.rate(step))
+            last = step == self.steps
+            row = last or _due(step, self.log_every)
+            due = [hook for hook in hooks if last or _due(step, hook.every)]
+            # To look at values is to wait for an accelerator: there a bad step is found when they are needed.
+            if row or due or not run.lazy:
+                run.check()
+            if row:
+                bar.note = f", loss {run.row(step, log):.4g}"
+            if due:
+                state = State(step, self.steps, run.raw, run.averaged, run.folder, partial(log.row, step))
+                for hook in due:
+                    run.ranks.by_first(partial(hook, state))
+                    run.model.train()
+            stopped = run.ranks.agree(stop.signal or 0)  # what comes while they agree waits for the next step
+            run.keep_averages(step)
+            if last or stopped or _due(step, self.save_every):
+                run.save(step, log)
+            if stopped:
+                stop.signal = stopped
+                run.ranks.part()
+                stop.leave()
+            bar.update(step)
+        return self.steps
 
 
 def _due(step: int, every: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from statistics import fmean, median
 
 from unnoise.task.report.history import History
@@ -14,8 +15,8 @@ LAG = 0.02  # of the loss, that newest weights are better by
 
 
 def told(history: History) -> list[str]:
-    """A line for each thing that the log of a run tells: the trend of the held-out loss, the average, the gradients."""
-    lines = [trend(history), average(history), gradients(history)]
+    """A line for each thing that the log of a run tells: the trend of the held-out loss, the average, gradients, times back."""
+    lines = [trend(history), average(history), gradients(history), rollbacks(history)]
     return [line for line in lines if line]
 
 
@@ -58,6 +59,17 @@ def gradients(history: History) -> str:
     if len(norms) < FEWEST or norms[-1] < BURST * median(norms):
         return ""
     return f"the gradient's norm is {norms[-1] / median(norms):.0f} times its median: lower lr, or clip"
+
+
+def rollbacks(history: History) -> str:
+    """How often the run went back, why it did so last, and what that has left of the learning rate."""
+    made = history.rollbacks
+    if not made:
+        return ""
+    often, last = "once" if len(made) == 1 else f"{len(made)} times", made[-1]
+    left = prod(one["rate"] for one in made)
+    why = f"from step {last['from']:,} to {last['step']:,}, because {last['because']}"
+    return f"it went back {often}, the last time {why}: lr is {left:.3g} of the recipe's; a smaller lr would do"
 
 
 def _mean(history: History, name: str) -> tuple[list[int], list[float]]:

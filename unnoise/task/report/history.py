@@ -46,6 +46,11 @@ class History:
         found = [(row["step"], row[name]) for row in self.rows if isinstance(row.get(name), float | int)]
         return [step for step, _ in found], [value for _, value in found]
 
+    @property
+    def rollbacks(self) -> list[dict[str, Any]]:
+        """Each time that the run went back: to which `step`, `from` which, `because` of what, at what share `rate` of before."""
+        return [{"step": row["step"], **row["rolled_back"]} for row in self.rows if "rolled_back" in row]
+
     @cached_property
     def bands(self) -> dict[str, dict[str, tuple[list[int], list[float]]]]:
         """Loss by noise band: band -> set -> steps and values."""
@@ -68,6 +73,7 @@ class History:
             "train_seconds": self.total("seconds"),
             "cpu_seconds": self.total("cpu_seconds"),
             "images_per_second": sorted(rate)[len(rate) // 2] if rate else None,
+            "rollbacks": self.rollbacks,
             "loss_by_band": last["held_out"],
             "loss_by_band_trained_on": last["trained_on"],
         }

@@ -185,6 +185,10 @@ def _classes(found: Evaluation) -> dict[str, Any]:
     }
 
 
+def _rollbacks(made: Sequence[dict[str, Any]]) -> str:
+    return "; ".join(f"step {one['from']:,} to {one['step']:,}, lr × {one['rate']:g}: {one['because']}" for one in made)
+
+
 def _costs(n: dict[str, Any]) -> list[tuple[str, str]]:
     there, here = n["trained_on"], n["hardware"]
     machine = f"{here['device']}, {here['threads']} of {here['cores']} threads, {here['cpu']}"
@@ -192,6 +196,7 @@ def _costs(n: dict[str, Any]) -> list[tuple[str, str]]:
         ("training", n["train_seconds"] and f"{duration(n['train_seconds'])} for {n['train_steps']:,} steps"),
         ("training, CPU time", n["cpu_seconds"] and duration(n["cpu_seconds"])),
         ("training speed", n["images_per_second"] and f"{n['images_per_second']:,.4g} items a second"),
+        ("went back after NaN", n["rollbacks"] and _rollbacks(n["rollbacks"])),
         ("trained on", there and ", ".join(f"{key} {value}" for key, value in there.items())),
         ("one sample", f"{duration(n['seconds'])}, {n['nfe']} evaluations of the network"),
         ("sampled on", machine),
