@@ -13,7 +13,7 @@ from unnoise.cli.app import app
 def run() -> None:
     """The entry point: bad input is one line and exit code 2, a failure on the way one line and 1."""
     try:
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        code = app(sys.argv[1:] or ["--help"], "unnoise", standalone_mode=False)
     except KeyboardInterrupt:
         _leave("stopped; the same command goes on from here", 130)
     except Exception as error:
