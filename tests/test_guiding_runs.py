@@ -44,7 +44,7 @@ def test_a_classifier_is_trained_resumed_and_described(tmp_path: Path) -> None:
         model = train(recipe, tmp_path / "run", device="cpu", say=lines.append)
     assert any("resumes at 30" in line for line in lines)
     told = info(tmp_path / "run")
-    assert told["recognises"] == "label (10)" and "samples by" not in told
+    assert told["recognises"] == "label (10 classes)" and "samples by" not in told
     figures = json.loads((tmp_path / "run" / "report.json").read_text())
     assert figures["accuracy"] == told["accuracy"] > 0.2 and figures == recognition.recognition(model)
     bands = list(figures["accuracy_by_band"].values())

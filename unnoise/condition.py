@@ -17,12 +17,16 @@ from unnoise.tensor import Cond, Rng, expand
 class Condition:
     """What one condition is. A class is an integer, (B,); anything else is of floats, (B, *shape), where NaN means absent.
 
+    Words are floats too, (B, number of words): 1 for each that holds, 0 for each that does not, so that none at all differs
+    from nothing known.
+
     Args:
         route: How it enters the network: "vector", "sequence", "concat", "known" or "level".
         shape: Of one sample.
         classes: Names of the classes; none for a condition of floats.
         drop: The share of training samples that see the null in its place (classifier-free guidance needs some).
         mean, std: Of a number in the training data: networks see (value - mean) / std.
+        words: Of which any number may hold together.
     """
 
     route: str = "vector"
@@ -31,6 +35,14 @@ class Condition:
     drop: float = 0.1
     mean: float = 0.0
     std: float = 1.0
+    words: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """What it is, for people."""
+        if self.classes or self.words:
+            return f"{len(self.classes)} classes" if self.classes else f"{len(self.words)} words"
+        return f"{' x '.join(map(str, self.shape))} numbers" if self.shape else "number"
 
     def null(self, batch: int, device: torch.device | str | None = None) -> Tensor:
         """What the network takes in this condition's absence: the class after the last, or NaN; (batch, *shape)."""
@@ -93,9 +105,9 @@ def named(cond: Mapping[str, Any], conditions: Conditions) -> dict[str, Any]:
     for word in [name for name in cond if name not in found]:
         if word in conditions:
             raise ValueError(f"{word}: expected NAME=VALUE with one of its classes; {_nearest(word, conditions[word].classes)}")
-        owners = [name for name, condition in conditions.items() if word in condition.classes]
+        owners = [name for name, condition in conditions.items() if word in (*condition.classes, *condition.words)]
         if not owners:
-            classes = [one for condition in conditions.values() for one in condition.classes]
+            classes = [one for condition in conditions.values() for one in (*condition.classes, *condition.words)]
             raise ValueError(f"no class {word!r}; {_nearest(word, classes)}")
         if len(owners) > 1 or owners[0] in found:
             raise ValueError(f"{word!r} is a class of {' and of '.join(owners)}: say NAME={word}, each name once")
@@ -111,7 +123,8 @@ def _nearest(word: str, names: Sequence[str]) -> str:
 
 
 def rows(name: str, condition: Condition, value: Any, n: int) -> Tensor:
-    """One condition's value as a person writes it, (n, *shape): a class by number or name, a number, a vector; None is its null.
+    """One condition's value as a person writes it, (n, *shape): a class by number or name, a number, a vector, words ("red+round"
+    or a set of them; "" for none of them); None is its null.
 
     Args:
         name: Of the condition, for messages.
@@ -126,7 +139,11 @@ def rows(name: str, condition: Condition, value: Any, n: int) -> Tensor:
         return condition.null(n)
     if isinstance(value, Tensor) and not condition.classes and value.shape == (n, *condition.shape):
         return value.to(torch.float32)
-    single = isinstance(value, str | int | float) or (not isinstance(value, Tensor) and _depth(value) == len(condition.shape))
+    single = isinstance(value, str | int | float | set | frozenset) or (
+        not isinstance(value, Tensor)
+        and _depth(value) == len(condition.shape)
+        and not (condition.words and any(one is None or isinstance(one, str | set | frozenset) for one in value))
+    )
     try:
         found = torch.as_tensor([_one(name, condition, v) for v in ([value] if single else value)])
         found = found.to(torch.int64 if condition.classes else torch.float32).expand(n if single else -1, *condition.shape)
@@ -140,6 +157,11 @@ def rows(name: str, condition: Condition, value: Any, n: int) -> Tensor:
 def _one(name: str, condition: Condition, value: Any) -> Any:
     if value is None:
         return condition.null(1)[0].tolist()
+    if condition.words and isinstance(value, str | set | frozenset):
+        held = _words(condition.words, value) if isinstance(value, str) else value
+        if unknown := sorted(str(word) for word in held if word not in condition.words):
+            raise ValueError(f"{name} = {unknown[0]}: no such word; {_nearest(unknown[0], condition.words)}")
+        return [float(word in held) for word in condition.words]
     if not condition.classes:
         return value.tolist() if isinstance(value, Tensor) else value
     if isinstance(value, str) and value in condition.classes:
@@ -148,6 +170,21 @@ def _one(name: str, condition: Condition, value: Any) -> Any:
     if not 0 <= number <= len(condition.classes):
         raise ValueError(f"{name} = {value}: no such class; {_nearest(str(value), condition.classes)}")
     return number
+
+
+def _words(words: Sequence[str], text: str) -> list[str]:
+    """The words of "red+round"; a word may hold a plus itself."""
+    found: list[str] = []
+    while text:
+        fitting = [word for word in words if text == word or text.startswith(f"{word}+")]
+        found.append(max(fitting, key=len) if fitting else text.partition("+")[0])
+        text = text[len(found[-1]) + 1 :]
+    return found
+
+
+def held(condition: Condition, value: Tensor) -> list[str]:
+    """The words that hold of a row, (number of words,)."""
+    return [word for word, one in zip(condition.words, value.tolist(), strict=True) if one > 0.5]
 
 
 def _depth(value: Any) -> int:

@@ -10,7 +10,7 @@ import copy
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -163,9 +163,11 @@ def content_digest(prints: np.ndarray, columns: Mapping[str, np.ndarray]) -> str
 def condition_facts(conds: Mapping[str, Condition], columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The conditions and their distribution over the rows of `columns` (the training set).
 
-    Gives `conds`; `counts` of each class; `spread` of each number (mean, std and 101 quantiles of those present); `table`, the
-    rows themselves, at most 10,000 of them chosen by key, so that joint distributions survive.
+    Gives `conds`, numbers with their mean and std; `counts` of each class and word; `spread` of each number (mean, std and 101
+    quantiles of those present); `table`, the rows themselves, at most 10,000 of them chosen by key, so that joint distributions
+    survive (of words the places of those that hold).
     """
+    conds = dict(conds)
     n = len(next(iter(columns.values()))) if columns else 0
     chosen = permutation(n, 0, "condition table")[:TABLE].numpy() if n > TABLE else np.arange(n)
     counts, spread, table = {}, {}, {}
@@ -173,12 +175,18 @@ def condition_facts(conds: Mapping[str, Condition], columns: Mapping[str, np.nda
         column = columns[name]
         if condition.classes:
             counts[name] = np.bincount(column, minlength=len(condition.classes) + 1)[: len(condition.classes)].tolist()
+        elif condition.words:
+            counts[name] = np.nansum(column, 0).astype(int).tolist()
         elif not condition.shape and np.isfinite(column).any():
             present = column[np.isfinite(column)].astype(np.float64)
             quantiles = np.quantile(present, np.linspace(0, 1, 101)).tolist()
             spread[name] = {"mean": float(present.mean()), "std": float(present.std()), "quantiles": quantiles}
+            conds[name] = replace(condition, mean=spread[name]["mean"], std=spread[name]["std"])
         rows = column[chosen]
-        table[name] = (rows if condition.classes else _none_for_nan(rows)).tolist()
+        if condition.words:
+            table[name] = [None if np.isnan(row).any() else np.flatnonzero(row).tolist() for row in rows]
+        else:
+            table[name] = (rows if condition.classes else _none_for_nan(rows)).tolist()
     described = {name: _plain(condition) for name, condition in conds.items()}
     return {"conds": described, "counts": counts, "spread": spread, "table": table}
 
@@ -193,9 +201,17 @@ def split_rows(rows: Mapping[str, np.ndarray], split: str, what: str) -> np.ndar
 
 
 def read_conditions(described: Mapping[str, Mapping[str, Any]]) -> dict[str, Condition]:
-    """Conditions as JSON has them, as they are."""
+    """Conditions as JSON has them, as they are; of older runs numbers were not standardised."""
     return {
-        name: Condition(fields["route"], tuple(fields["shape"]), tuple(fields["classes"]), fields["drop"])
+        name: Condition(
+            fields["route"],
+            tuple(fields["shape"]),
+            tuple(fields["classes"]),
+            fields["drop"],
+            float(fields.get("mean", 0.0)),
+            float(fields.get("std", 1.0)),
+            tuple(fields.get("words", ())),
+        )
         for name, fields in described.items()
     }
 
@@ -206,6 +222,8 @@ def _plain(condition: Condition) -> dict[str, Any]:
         "shape": list(condition.shape),
         "classes": list(condition.classes),
         "drop": condition.drop,
+        **({"words": list(condition.words)} if condition.words else {}),
+        **({"mean": condition.mean, "std": condition.std} if (condition.mean, condition.std) != (0.0, 1.0) else {}),
     }
 
 
@@ -216,4 +234,7 @@ def _none_for_nan(values: np.ndarray) -> np.ndarray:
 
 
 def _column(values: list[Any], condition: Condition) -> np.ndarray:
+    if condition.words:
+        size = len(condition.words)
+        return np.array([[np.nan] * size if row is None else np.isin(range(size), row) for row in values], np.float32)
     return np.array(values, dtype=np.int64 if condition.classes else np.float32)  # None becomes NaN

@@ -152,8 +152,9 @@ def conditions(
         below: The same without the split's folder; the first folder in it is the class `label`.
         metadata: The content of each metadata file, by name.
 
-    Strings become classes (sorted; from 2 to 1000 of them, and two pictures each on average), numbers and lists of numbers stay
-    what they are, what is missing becomes the null. A metadata column `label` beside class folders makes theirs `folder`.
+    Strings become classes (sorted; from 2 to 1000 of them, and two pictures each on average), lists of strings words (at most
+    1000; in a CSV they stand as `red|round`), numbers and lists of numbers stay what they are, what is missing becomes the null.
+    A metadata column `label` beside class folders makes theirs `folder`.
     """
     rows, notes = _rows(names, metadata)
     found: dict[str, list[Any]] = {key: [row.get(key) for row in rows] for key in sorted({k for r in rows for k in r})}
@@ -228,10 +229,17 @@ def class_names(numbers: Sequence[int]) -> list[str]:
 
 
 def _typed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """CSV holds text only: a column is of numbers if all that stands in it is."""
+    """CSV holds text only: a column is of numbers if all that stands in it is, and of words if "|" parts some of it."""
     keys = {key for row in rows for key in row if key and key != "file_name"}
     numbers = {key for key in keys if all(_is_number(row.get(key)) for row in rows)}
-    return [{k: float(v) if k in numbers and v else v for k, v in row.items() if k} for row in rows]
+    words = {key for key in keys if any("|" in (row.get(key) or "") for row in rows)}
+
+    def typed(key: str, text: Any) -> Any:
+        if not text or key not in numbers | words:
+            return text
+        return float(text) if key in numbers else [word.strip() for word in text.split("|") if word.strip()]
+
+    return [{key: typed(key, text) for key, text in row.items() if key} for row in rows]
 
 
 def _is_number(text: str | None) -> bool:
@@ -252,6 +260,8 @@ def _condition(values: list[Any], enough: float) -> tuple[Condition, np.ndarray]
         size = width.pop()
         table = np.array([[np.nan] * size if value is None else value for value in values], np.float32)
         return Condition(shape=(size,)), table
+    if present and all(isinstance(value, list) and all(isinstance(word, str) for word in value) for value in present):
+        return _words(values)
     texts = [None if v is None else str(v).lower() if isinstance(v, bool) else printable(str(v)) for v in values]
     classes = sorted({text for text in texts if text is not None})
     if len(classes) < 2 or len(classes) > min(enough, MAX_CLASSES):
@@ -259,6 +269,16 @@ def _condition(values: list[Any], enough: float) -> tuple[Condition, np.ndarray]
     number = {name: i for i, name in enumerate(classes)}
     column = np.array([len(classes) if text is None else number[text] for text in texts], np.int64)
     return Condition(classes=tuple(classes)), column
+
+
+def _words(values: list[list[str] | None]) -> tuple[Condition, np.ndarray] | None:
+    """Which words hold of each picture, (N, number of words), NaN where nothing is known; None: there are none, or too many."""
+    rows = [None if value is None else {printable(word) for word in value} for value in values]
+    words = sorted(set().union(*(row for row in rows if row)))
+    if not 1 <= len(words) <= MAX_CLASSES:
+        return None
+    table = np.array([[np.nan] * len(words) if row is None else [word in row for word in words] for row in rows], np.float32)
+    return Condition(shape=(len(words),), words=tuple(words)), table
 
 
 def _is_real(value: Any) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -26,9 +27,9 @@ class Images(Pictures):
     folder, and data sets of Hugging Face's hub, `hf:OWNER/NAME`.
 
     Sub-folders are classes (the condition `label`); columns of `metadata.csv` or `metadata.jsonl` (with `file_name`), the
-    labels of a `dataset.json` (EDM's) and the other arrays of a .npz are conditions too; folders train/, val/ and test/ are
-    splits. Without a val/, `held_out` of the training pictures are "val", by their content. What cannot be read is listed and
-    left out. Everything is decoded once, into a cache ($UNNOISE_CACHE or ~/.cache/unnoise).
+    labels of a `dataset.json` (EDM's) and the other arrays of a .npz are conditions too: classes, numbers, words; folders train/,
+    val/ and test/ are splits. Without a val/, `held_out` of the training pictures are "val", by their content. What cannot be
+    read is listed and left out. Everything is decoded once, into a cache ($UNNOISE_CACHE or ~/.cache/unnoise).
 
     Args:
         root: The folder, archive or array.
@@ -39,6 +40,8 @@ class Images(Pictures):
         flip: Mirror training pictures, left for right, half of the time.
         background: What shows through where alpha is not kept, as a CSS colour.
         conditions: The conditions to use; None: all that are found.
+        drop: The share of training pictures for which a condition is not told, so that guidance has something to contrast
+            with: one for all conditions, or each by its name. 0.1 where nothing is said.
         held_out: The share of the training pictures that are "val" if there is no val/.
         broken: The share of broken files above which the set is refused.
 
@@ -56,6 +59,7 @@ class Images(Pictures):
     conditions: tuple[str, ...] | None = None
     held_out: float = 0.05
     broken: float = LIMIT
+    drop: float | Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         if self.resize not in FILTERS:
@@ -68,6 +72,9 @@ class Images(Pictures):
             raise ValueError(f"channels = {self.channels}; expected 1, 3, 4 or more")
         if not 0 <= self.held_out < 1 or not 0 <= self.broken <= 1:
             raise ValueError(f"held_out = {self.held_out}, broken = {self.broken}; expected shares in [0, 1)")
+        for share in self.drop.values() if isinstance(self.drop, Mapping) else () if self.drop is None else (self.drop,):
+            if not 0 <= share < 1:
+                raise ValueError(f"drop = {share}; expected a share in [0, 1)")
         background(self.background, 3)
 
     def dataset(self, split: str = "train") -> Rows:
@@ -118,4 +125,8 @@ class Images(Pictures):
         wanted = found if self.conditions is None else self.conditions
         if unknown := [name for name in wanted if name not in found]:
             raise ValueError(f"{self.root} has no condition {unknown[0]!r}; it has {', '.join(found) or 'none'}")
-        return read_conditions({name: fields for name, fields in found.items() if name in wanted})
+        known = read_conditions({name: fields for name, fields in found.items() if name in wanted})
+        drops = self.drop if isinstance(self.drop, Mapping) else {} if self.drop is None else dict.fromkeys(known, self.drop)
+        if unknown := [name for name in drops if name not in known]:
+            raise ValueError(f"drop.{unknown[0]}: {self.root} has no such condition; it has {', '.join(known) or 'none'}")
+        return {name: replace(one, drop=drops.get(name, one.drop)) for name, one in known.items()}

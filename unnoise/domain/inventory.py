@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from unnoise.domain import balance
 from unnoise.domain.archive import source
+from unnoise.domain.balance import FEW
 from unnoise.domain.cache import Wish, pack
 from unnoise.domain.decode import Header
 from unnoise.domain.files import printable
@@ -19,7 +21,6 @@ from unnoise.domain.survey import LIMIT, NothingWhole, Survey, refuse_nothing, s
 from unnoise.domain.twins import CHUNK, Groups, exact, near
 
 NAMED = 3  # groups of twins that are told by name
-FEW = 10  # pictures of a class: fewer are hardly learnt
 UNEQUAL = 10  # times as many pictures in one class as in another
 SHORT = 8  # pixels: sizes that are proposed are multiples of it
 
@@ -64,6 +65,7 @@ class Report:
     form: dict[str, Any] | None = None
     values: Values | None = None
     twins: Twins = field(default_factory=Twins)
+    faults: list[str] = field(default_factory=list)  # of conditions
 
     @property
     def pictures(self) -> int:
@@ -94,13 +96,13 @@ class Report:
             lines.append(f"{len(few)} classes of fewer than {FEW} pictures: {_listed(few)}")
         if self.values and self.values.flat:
             lines.append(f"{len(self.values.flat)} pictures are of one value throughout: {_listed(self.values.flat)}")
-        return lines
+        return [*lines, *self.faults]
 
     def __str__(self) -> str:
         counters = {"splits": self.splits, "modes": self.modes, "sizes": self.sizes, "classes": self.classes}
         lines = [f"{self.root}: {self.pictures} pictures, {len(self.broken)} broken"]
         lines += [f"  {name}: {_shown(counter)}" for name, counter in counters.items() if counter]
-        lines += [f"  conditions: {', '.join(self.conditions)}"] if self.conditions else []
+        lines += [f"  condition {told}" for told in self.conditions]
         if self.values:
             means, deviations = (", ".join(f"{v:.3g}" for v in row) for row in (self.values.mean, self.values.deviation))
             lines.append(
@@ -183,7 +185,8 @@ def _described(report: Report, images: Images) -> Report:
     report.splits += Counter({"outside the splits": outside})
     report.notes, report.form = kept.meta["notes"], kept.meta["form"]
     conds = images.conds
-    report.conditions = [f"{key} ({len(c.classes)} classes)" if c.classes else key for key, c in conds.items()]
+    report.conditions = [balance.told(key, one, kept.columns[key][whole]) for key, one in conds.items()]
+    report.faults = [line for key, one in conds.items() for line in balance.faults(key, one, kept.columns[key][whole])]
     label = next((key for key in ("folder", "label") if key in conds), None)
     column = kept.columns[label] if label else np.zeros(len(names), np.int64)
     if label:

@@ -99,7 +99,10 @@ class Table:
 
 
 def _value(kind: Any, value: Any) -> Any:
-    """A class by its name; numbers, text and lists as they are."""
+    """A class by its name, several of them as a list of names; numbers, text and lists as they are."""
+    inner = getattr(kind, "feature", None)
+    if inner is not None and hasattr(inner, "int2str") and isinstance(value, list):
+        return [inner.int2str(one) for one in value if one >= 0]
     if hasattr(kind, "int2str") and isinstance(value, int):
         return kind.int2str(value) if value >= 0 else None
     return value if isinstance(value, int | float | str | list) else None

@@ -16,19 +16,20 @@ def card(model: Model) -> str:
     """What it makes, of what parts it is, and how it is sampled; its schedule's curves below."""
     recipe, denoiser, facts = model.recipe, model.denoiser, model.domain.facts()
 
-    def named(section: str) -> str:
+    def of(section: str) -> str:
         return ", ".join(recipe.members(section))
 
     told = []
     for name, condition in denoiser.conds.items():
-        classes = ", ".join(condition.classes[:CLASSES]) + (" ..." if len(condition.classes) > CLASSES else "")
+        names = condition.classes or condition.words
+        classes = ", ".join(names[:CLASSES]) + (" ..." if len(names) > CLASSES else "")
         told.append(f"{name} ({classes})" if classes else name)
     rows = {
-        "makes": f"{named('domain')}, {' x '.join(map(str, model.domain.shape))}",
+        "makes": f"{of('domain')}, {' x '.join(map(str, model.domain.shape))}",
         "data": ", ".join(f"{count:,} {split}" for split, count in facts.get("splits", {}).items()),
         "is told": "; ".join(told) or "nothing",
-        "network": f"{named('network')}, {sum(p.numel() for p in denoiser.parameters()):,} parameters",
-        "predicts": named("prediction"),
+        "network": f"{of('network')}, {sum(p.numel() for p in denoiser.parameters()):,} parameters",
+        "predicts": of("prediction"),
         "is sampled by": f"{model.sampler}, {model.times}, {model.defaults.steps} steps",
         "guidance": ", ".join(map(repr, model.guidance)) or "none",
         "weights": model.digest[:16] or "not saved yet",

@@ -222,6 +222,8 @@ def curve(model: Model) -> dict[str, list[float]]:
 def _condition(name: str, condition: Any) -> dict[str, Any]:
     if condition.classes:
         return {"name": name, "classes": list(condition.classes)}
+    if condition.words:
+        return {"name": name, "words": list(condition.words)}
     return {"name": name, "shape": list(condition.shape), "mean": condition.mean, "std": condition.std}
 
 

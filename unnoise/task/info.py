@@ -19,8 +19,7 @@ def info(run: Path) -> dict[str, Any]:
     model = load(run)
     _, metadata = read_weights(run / "weights.safetensors")
     facts, recipe = model.domain.facts(), model.recipe
-    classes = {name: len(c.classes) or "number" for name, c in model.denoiser.conds.items()}
-    conditions = ", ".join(f"{name} ({kind})" for name, kind in classes.items()) or "none"
+    conditions = ", ".join(f"{name} ({c.kind})" for name, c in model.denoiser.conds.items()) or "none"
     if recipe.classifies:
         use = {"recognises": conditions, "guides by": "unnoise sample RUN --classifier THIS --cond NAME=CLASS --scale 2"}
     else:

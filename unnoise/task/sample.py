@@ -16,7 +16,7 @@ from torch import Tensor
 
 import unnoise
 from unnoise import box
-from unnoise.condition import Condition
+from unnoise.condition import Condition, held
 from unnoise.model import Defaults, Model, load
 from unnoise.recipe import Recipe
 from unnoise.sampler import Moment
@@ -292,4 +292,4 @@ def plain(condition: Condition, value: Tensor) -> Any:
         return condition.classes[int(value)] if int(value) < len(condition.classes) else None
     if value.isnan().all():
         return None
-    return value.tolist()
+    return "+".join(held(condition, value)) if condition.words else value.tolist()

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unnoise.condition import held
 from unnoise.domain.pictures import Pictures
 from unnoise.domain.save import COLOURS
 from unnoise.model import Model
@@ -129,10 +130,12 @@ def _files(model: Model, x: Tensor, recipes: Sequence[Mapping[str, Any]]) -> Ite
 
 def _value(model: Model, name: str, value: Tensor) -> Any:
     """A condition's value as data have it: the number of a class, numbers; None for its null."""
-    classes = model.conds[name].classes
-    if classes:
-        return int(value) if int(value) < len(classes) else None
-    return None if torch.isnan(value).all() else value.tolist()
+    condition = model.conds[name]
+    if condition.classes:
+        return int(value) if int(value) < len(condition.classes) else None
+    if torch.isnan(value).all():
+        return None
+    return held(condition, value) if condition.words else value.tolist()
 
 
 def _tar(files: Iterator[tuple[str, bytes]]) -> Iterator[bytes]:

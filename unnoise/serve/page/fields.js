@@ -80,12 +80,16 @@ export function seed(tab) {
       <button type="button" @click=${() => put(tab, "seed", Math.floor(Math.random() * 100_000))}>Another</button></div></div>`;
 }
 
-/** One field for each condition of the model: classes by name, numbers as numbers. */
+/** One field for each condition of the model: classes by name, words one at a time, numbers as numbers. */
 export function conditions(tab) {
   return (model()?.conds ?? []).map((one) => {
     if (one.classes?.length) {
       const rest = tab === "generate" ? [["", "any, as in the data"], ["*", "one of each"]] : [["", "not told"]];
       return choice(tab, `cond:${one.name}`, one.name === "label" ? "Class" : one.name, [...rest, ...one.classes.map((name) => [`=${name}`, name])], { otherwise: "" });
+    }
+    if (one.words?.length) {
+      const rest = [["", tab === "generate" ? "any, as in the data" : "not told"], ["=", "none of them"]];
+      return choice(tab, `cond:${one.name}`, one.name, [...rest, ...one.words.map((name) => [`=${name}`, name])], { otherwise: "" });
     }
     return number(tab, `cond:${one.name}`, one.name, { otherwise: null, step: "any", blank: "any" });
   });
