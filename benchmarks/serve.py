@@ -19,6 +19,7 @@ import asyncio
 import hashlib
 import json
 import random
+import re
 import sys
 import tempfile
 import time
@@ -35,6 +36,7 @@ from unnoise.model import load as load_run
 from unnoise.task.sample import Order, sample, sampling_by
 
 SLOW = 100  # sockets
+OFFLINE = 2.0  # seconds at least that each kind is measured offline, before the load and after it
 POOL = 24  # seeds of each kind of request whose pictures are known
 KINDS: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -55,7 +57,7 @@ def overrides(asked: dict[str, Any], steps: int) -> list[str]:
 
 def alone(run: Path, threads: int, steps: int) -> dict[tuple[str, int], str]:
     """sha256 of the files of `unnoise sample`, by kind and seed."""
-    found = {}
+    found: dict[tuple[str, int], str] = {}
     with tempfile.TemporaryDirectory() as folder:
         for kind, asked in KINDS.items():
             out = Path(folder, kind)
@@ -67,17 +69,15 @@ def alone(run: Path, threads: int, steps: int) -> dict[tuple[str, int], str]:
 def offline(run: Path, threads: int, steps: int) -> dict[str, float]:
     """Seconds a sample of each kind takes in full batches."""
     torch.set_num_threads(threads)
-    model, found = load_run(run), {}
+    model, found = load_run(run), dict[str, float]()
+    model.sample(model.defaults.batch, steps=2)
     for kind, asked in KINDS.items():
         changed = sampling_by(model, model.recipe.override(*overrides(asked, steps)))
-        n = changed.defaults.batch
-        changed.sample(n, cond=asked.get("cond"))
-        times = []
-        for _ in range(3):
-            began = time.perf_counter()
-            changed.sample(n, cond=asked.get("cond"))
-            times.append(time.perf_counter() - began)
-        found[kind] = min(times) / n
+        made, began = 0, time.perf_counter()
+        while (spent := time.perf_counter() - began) < OFFLINE:
+            changed.sample(changed.defaults.batch, cond=asked.get("cond"))
+            made += changed.defaults.batch
+        found[kind] = spent / made
     return found
 
 
@@ -112,15 +112,16 @@ def digests(run: Path, threads: int, share: float, **_: Any) -> dict[str, Any]:
 
 def load(run: Path, threads: int, seconds: float, clients: int, steps: int, **_: Any) -> dict[str, Any]:
     """Many clients, slow sockets, and what came of it."""
-    expected, cost = alone(run, threads, steps), offline(run, threads, steps)
+    expected, before = alone(run, threads, steps), offline(run, threads, steps)
     told: dict[str, Any] = {"clients": clients, "seconds": seconds, "slow_sockets": SLOW}
     with Process(run, threads) as server:
         seen = asyncio.run(_storm(server, clients, seconds, steps, expected))
         after = asyncio.run(_storm(server, 1, 2, steps, expected))
         most = server.gauge("unnoise_waiting_most")
         full = server.gauge("unnoise_rows") / max(server.gauge("unnoise_places"), 1)
+    cost = {kind: (before[kind] + now) / 2 for kind, now in offline(run, threads, steps).items()}  # a machine's speed drifts
     worked = {client: sum(cost[kind] * n for kind, n in done) for client, done in seen["done"].items()}
-    rate = sum(worked.values()) / seen["span"]
+    rate = sum(worked.values()) / (seen["last"] - seen["began"])
     return told | {
         "statuses": dict(seen["statuses"]),
         "pictures": seen["pictures"],
@@ -138,10 +139,10 @@ def load(run: Path, threads: int, seconds: float, clients: int, steps: int, **_:
 async def _storm(
     server: Process, clients: int, seconds: float, steps: int, expected: dict[tuple[str, int], str]
 ) -> dict[str, Any]:
-    """Clients that ask until the time is over; each has a name of its own."""
+    """Clients that ask until the time is over; each has a name of its own. `last` is when the last of them had its answer."""
     seen: dict[str, Any] = {"statuses": Counter(), "pictures": 0, "wrong": 0, "refusals": [], "health": [], "done": {}}
-    began = time.perf_counter()
-    end = began + seconds
+    seen["began"] = time.perf_counter()
+    end = seen["began"] + seconds
 
     async def ask(number: int) -> None:
         keyed, done = random.Random(number), seen["done"].setdefault(number, [])
@@ -152,7 +153,7 @@ async def _storm(
                 answer = await client.post("/v1/sample", json=body)
                 seen["statuses"][answer.status_code] += 1
                 if answer.status_code == 429:
-                    seen["refusals"].append(float(answer.headers["server-timing"].rpartition("=")[2]))
+                    seen["refusals"].append(float(re.findall(r"work;dur=([\d.]+)", answer.headers["server-timing"])[0]))
                     await asyncio.sleep(keyed.uniform(0.2, 0.6))
                 elif answer.status_code == 200:
                     images = answer.json()["images"]
@@ -160,6 +161,7 @@ async def _storm(
                     seen["pictures"] += len(images)
                     seen["wrong"] += (len(right) != n) + right.count(False)
                     done.append((kind, n))
+                    seen["last"] = time.perf_counter()
 
     async def slow() -> None:
         while time.perf_counter() < end:
@@ -184,7 +186,6 @@ async def _storm(
                 await asyncio.sleep(0.1)
 
     await asyncio.gather(*(ask(i) for i in range(clients)), *(slow() for _ in range(SLOW if clients > 1 else 0)), health())
-    seen["span"] = time.perf_counter() - began
     return seen
 
 
@@ -244,7 +245,7 @@ def memory(run: Path, threads: int, share: float, **_: Any) -> dict[str, Any]:
 def stops(run: Path, threads: int, share: float, **_: Any) -> dict[str, Any]:
     """Exit codes, seconds to exit, and what became of the requests."""
     keyed, codes, spent, ends = random.Random(0), Counter[int](), [], Counter[str]()
-    for _ in range(round(30 * share)):
+    for _turn in range(round(30 * share)):
         with Process(run, threads) as server:
 
             async def asked(server: Process = server) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -211,6 +213,20 @@ def test_a_slow_body_and_a_slow_header_are_given_up(server: Running) -> None:
     assert raw(server, head.encode()) == b""  # closed without a word
     with server.client() as client:
         assert client.get("/healthz").text == "ok"
+
+
+def test_an_answer_says_what_time_was_the_clients_own(server: Running) -> None:
+    """The work begins when the body is whole: what went by until then is in the total alone."""
+
+    def body() -> Iterator[bytes]:
+        yield b"{"
+        time.sleep(0.3)
+        yield b'"steps": 0}'
+
+    with server.client() as client:
+        answer = client.post("/v1/sample", content=body(), headers={"content-type": "application/json"})
+    told = dict(re.findall(r"(work|total);dur=([\d.]+)", answer.headers["server-timing"]))
+    assert answer.status_code == 422 and float(told["total"]) - float(told["work"]) >= 290
 
 
 def begin(server: Running, request: str, *headers: str) -> str:

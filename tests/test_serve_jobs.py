@@ -15,6 +15,8 @@ import httpx
 import pytest
 from serving import Running, run_of, running
 
+from unnoise.serve import sampling
+from unnoise.serve.jobs import Watcher
 from unnoise.serve.limits import LIMITS
 
 LONG = {"steps": 1000, "sampler": "DDIM"}
@@ -138,6 +140,45 @@ def test_the_line_is_bounded_and_says_when_to_come_again(server: Running) -> Non
         until(lambda: idle(server))
         assert desk.line.most <= desk.limits.queue
         assert other.post("/v1/sample", json={"steps": 2}).status_code == 200
+
+
+def test_who_is_refused_costs_nothing(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A place in the line is taken before its job is made: whoever comes meanwhile is refused, and nothing is made for him."""
+    making, go, made = threading.Event(), threading.Event(), sampling.sample
+    calls = []
+
+    def slow(*given: Any) -> Any:
+        calls.append(given)
+        making.set()
+        assert go.wait(60)
+        return made(*given)
+
+    monkeypatch.setattr(sampling, "sample", slow)
+    with running([run], tmp_path, replace(LIMITS, queue=1)) as server, server.client() as client, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(client.post, "/v1/sample", json={"steps": 1})
+        assert making.wait(60)
+        assert client.post("/v1/sample", json={"steps": 1}).status_code == 429
+        go.set()
+        assert first.result().status_code == 200
+        assert client.post("/v1/sample", json={"steps": 1}).status_code == 200
+    assert len(calls) == 2
+
+
+def test_who_waits_is_woken_by_the_end_alone(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One event for a result, however many steps there are; who watches hears of each."""
+    put, heard = Watcher.put, list[str]()
+
+    def noted(self: Watcher, event: str, data: Any) -> None:
+        heard.append(event)
+        put(self, event, data)
+
+    monkeypatch.setattr(Watcher, "put", noted)
+    with server.client() as client:
+        assert client.post("/v1/sample", json={"steps": 6}).status_code == 200
+        assert heard == ["result"]
+        assert client.post("/v1/sample", json={"steps": 0}).status_code == 422
+        list(events(client, begun(client, steps=6)["id"]))
+    assert heard.count("result") == 2
 
 
 def test_one_client_may_not_fill_the_line(run: Path, tmp_path: Path) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
+import pytest
+import torch
 from serving import run_of
+
+from unnoise.serve import server
+from unnoise.serve.models import Models
 
 SERVE = [sys.executable, "-m", "unnoise", "serve"]
 
@@ -43,3 +50,25 @@ def test_what_cannot_be_served_is_one_line(tmp_path: Path) -> None:
     ):
         done = subprocess.run([*SERVE, *arguments], capture_output=True, text=True)
         assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1, done.stderr
+
+
+@pytest.mark.parametrize(("torchs", "cores", "threads"), [(8, 8, 7), (4, 8, 4), (2, 2, 1), (1, 1, 1)])
+def test_a_core_is_left_to_what_is_not_the_network(
+    torchs: int, cores: int, threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing is said, threads for all cores but one; no more than torch would take, and one at least."""
+    before, asked = torch.get_num_threads(), list[int]()
+
+    def models(runs: Any, device: str, n: int, *_: Any) -> Models:
+        asked.append(n)
+        return Models(runs, device, 1)
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr(server, "Models", models)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: torchs)
+    run = run_of("digits", tmp_path / "digits")
+    for given in (None, 3):
+        server.Service(server.Order([run], device="cpu", threads=given))
+    monkeypatch.undo()
+    torch.set_num_threads(before)
+    assert asked == [threads, 3]

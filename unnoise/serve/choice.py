@@ -16,10 +16,9 @@ from unnoise.serve.jobs import Job
 from unnoise.serve.line import Line
 from unnoise.serve.together import Together
 
-FULL = 2  # batches that active walks fill, so that of two kinds one is always full; walks that compute by themselves
-CROWD = 2.5  # the same, with those who come in a crowd
+FULL = 3  # batches that active walks fill, so that those with guidance and those without are both full; turns at a time
 GATHER = 4  # batches that go by between newcomers, where what there is fills them
-PATIENCE = 8  # batches that may go by before one that is not full
+PATIENCE = 16  # batches that may go by before one that is not full
 
 Kind = tuple[str, int]
 
@@ -66,7 +65,7 @@ class Choice:
         inside = {job.kind for job in list(self.line.waiting) if self._open(job, rows[job.kind], batch)}
 
         def fits(job: Job) -> bool:
-            return job.kind in inside and rows[job.kind] < (CROWD if job.batch else FULL) * max(job.batch, 1)
+            return job.kind in inside and rows[job.kind] < FULL * max(job.batch, 1)
 
         while room > 0 and (first := self.line.next(fits)):
             rows[first.kind] += first.weight

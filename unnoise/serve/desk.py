@@ -41,10 +41,10 @@ class Desk:
         if self.draining:
             raise Refused(503, "the server is stopping", retry_after=5)
         try:
-            self.line.check(client)  # before any work is done for it
-            job = await self.made(make, wish, client)
-            job.on_end = self.log.ended
-            self.line.put(job)
+            with self.line.place(client):  # before any work is done for it
+                job = await self.made(make, wish, client)
+                job.on_end = self.log.ended
+                self.line.put(job)
         except Full as full:
             raise Refused(429, str(full), retry_after=full.retry_after) from None
         self.jobs.add(job)
@@ -61,7 +61,7 @@ class Desk:
 
     async def awaited(self, request: Request, job: Job) -> dict[str, Any]:
         """The result, when it is there; a client who hangs up ends the job."""
-        watcher = Watcher(job)
+        watcher = Watcher(job, end=True)
         gone = asyncio.ensure_future(_hung_up(request))
         try:
             while job.status not in ENDS:
@@ -94,7 +94,7 @@ class Desk:
                     yield ": \n\n"
         finally:
             watcher.close()
-            if not job.watchers and not job.detached and job.status not in ENDS:
+            if not job.followed and not job.detached and job.status not in ENDS:
                 asyncio.get_running_loop().call_later(self.limits.abandoned_seconds, self._abandoned, job)
 
     def stream(self, job: Job) -> Response:
@@ -131,7 +131,7 @@ class Desk:
         self.line.wake()
 
     def _abandoned(self, job: Job) -> None:
-        if not job.watchers and job.status not in ENDS:
+        if not job.followed and job.status not in ENDS:
             self.stop(job)
 
 

@@ -89,6 +89,7 @@ class Job:
     refused: Refused | None = None
     stopped: Refused | None = None  # why it is to stop: set by any thread, heeded by the engine
     watchers: list[Watcher] = field(default_factory=list)
+    waiters: list[Watcher] = field(default_factory=list)  # who hear of the end alone
     lock: threading.Lock = field(default_factory=threading.Lock)
     latest: dict[str, dict[str, Any]] = field(default_factory=dict)
     on_end: Callable[[Job], object] | None = None
@@ -107,6 +108,11 @@ class Job:
     def weight(self) -> int:
         """How much of a batch it fills; 1 where it computes by itself."""
         return self.rows if self.batch else 1
+
+    @property
+    def followed(self) -> bool:
+        """Whether anybody is there for it."""
+        return bool(self.watchers or self.waiters)
 
     def stop(self, why: Refused | None = None) -> None:
         """Asks for the end of it."""
@@ -139,6 +145,9 @@ class Job:
         ends = {"done": ("result", result or {}), "failed": ("failed", {"error": error(refused)}), "cancelled": ("cancelled", {})}
         self.tell("state", self.json())
         self.tell(*ends[status])
+        with self.lock:
+            for waiter in self.waiters:
+                waiter.put(*ends[status])
 
     def json(self, position: int | None = None) -> dict[str, Any]:
         told: dict[str, Any] = {
@@ -153,15 +162,22 @@ class Job:
 
 
 class Watcher:
-    """One who hears of a job in an event loop: the newest preview, and every other event."""
+    """One who hears of a job in an event loop: the newest preview, and every other event.
 
-    def __init__(self, job: Job) -> None:
+    Args:
+        job: Whose.
+        end: Of its end alone. To wake an event loop costs the engine more than a step of a small walk does; who waits for a
+            result need not be woken at every step.
+    """
+
+    def __init__(self, job: Job, end: bool = False) -> None:
         self.job, self.loop, self.arrived = job, asyncio.get_running_loop(), asyncio.Event()
+        self.beside = job.waiters if end else job.watchers
         self.events: list[tuple[str, dict[str, Any]]] = []
         with job.lock:
             self.events += [("state", job.json())]
             self.events += [(name, job.latest[name]) for name in ("progress", "preview", *_endings(job)) if name in job.latest]
-            job.watchers.append(self)
+            self.beside.append(self)
         self.arrived.set()
 
     def put(self, event: str, data: dict[str, Any]) -> None:
@@ -181,7 +197,7 @@ class Watcher:
 
     def close(self) -> None:
         with self.job.lock:
-            self.job.watchers.remove(self)
+            self.beside.remove(self)
 
     def _put(self, event: str, data: dict[str, Any]) -> None:
         if event in ("preview", "progress"):  # of those only the newest matters to one who reads slowly

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -79,22 +80,30 @@ class Line:
         self.limits = limits
         self.changed = threading.Condition(threading.RLock())
         self.shares = Shares()
+        self.coming = Counter[Client]()  # places of jobs that are being made
         self.waiting: list[Job] = []
         self.working: list[Job] = []
         self.finished: deque[float] = deque(maxlen=64)  # when
         self.most = 0  # that ever waited
 
-    def check(self, client: Client) -> None:
-        """Raises Full if there is no room for another job of a client."""
+    @contextmanager
+    def place(self, client: Client) -> Iterator[None]:
+        """A place in the line, kept while the job that takes it is made; Full is raised, at once, if there is none."""
         with self.changed:
-            mine = sum(one.client == client for one in self.waiting)
-            if len(self.waiting) >= self.limits.queue or mine >= self.limits.queue_client:
+            mine = sum(one.client == client for one in self.waiting) + self.coming[client]
+            if len(self.waiting) + self.coming.total() >= self.limits.queue or mine >= self.limits.queue_client:
                 raise Full(self._estimate())
+            self.coming[client] += 1
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.coming[client] -= 1
+                self.coming += Counter()  # without those who have none
 
     def put(self, job: Job) -> None:
-        """Raises Full if there is no room."""
+        """A job takes its place."""
         with self.changed:
-            self.check(job.client)
             self.shares.enter(job.client, [one.client for one in (*self.waiting, *self.working)])
             self.waiting.append(job)
             self.most = max(self.most, len(self.waiting))

@@ -36,7 +36,8 @@ def sample(desk: Desk, wish: wishes.Sample, client: Client) -> Job:
         Refused, ValueError: For what the model cannot do, or what is too much.
     """
     served = desk.models.ready(wish.model)
-    variant = served.variant(overrides(desk.models, served, wish))
+    changes = overrides(desk.models, served, wish)
+    variant = served.variant(changes)
     model = variant.model
     if "sample" not in served.facts["tasks"]:
         raise Refused(422, "this model is a classifier, which samples nothing; it guides others", "model")
@@ -44,7 +45,7 @@ def sample(desk: Desk, wish: wishes.Sample, client: Client) -> Job:
     wishes.check_work(_values(model), len(seeds), _evaluations(model, wish.steps), desk.limits.work)
     cond = model.draw(seeds) if wish.cond is None else model.conditions(wish.cond, len(seeds))
     own = by_itself(model)
-    part = Samples(desk, served, variant, wish, client, cond, None if own else (id(variant.times), *sorted(cond)))
+    part = Samples(desk, served, variant, wish, client, cond, changes, None if own else (id(variant.times), *sorted(cond)))
     batch = 0 if own else model.defaults.batch
     return Job("sample", served.id, client, part, len(seeds), batch, model.defaults.steps, wish.shown, wish.inside, wish.detached)
 
@@ -64,11 +65,12 @@ class Samples:
         wish: wishes.Sample,
         client: Client,
         cond: Mapping[str, Tensor],
+        changes: Sequence[str],
         key: Hashable,
     ) -> None:
         self.desk, self.served, self.variant, self.wish, self.client = desk, served, variant, wish, client
         self.seeds: Sequence[int] = wish.listed
-        self.cond, self.key = cond, key
+        self.cond, self.changes, self.key = cond, changes, key
         self.form = form_of(variant.model, wish)
         self.watch: Previews
 
@@ -83,9 +85,9 @@ class Samples:
         model, wish, models = self.variant.model, self.wish, self.desk.models
         recipes = descriptions(model, self.seeds, self.cond, self.variant.alike)
         images = kept(self.desk.store, self.client, model, x, recipes, self.form)
-        lines = [command_of(self.served, one, models) for one in each(wish)]
+        whole, *lines = [command_of(self.served, one, models, self.changes) for one in (wish, *each(wish))]
         told = [image | {"command": line} for image, line in zip(images, lines, strict=True)]
-        return result(job, told, command_of(self.served, wish, models), self.watch.nfe)
+        return result(job, told, whole, self.watch.nfe)
 
 
 def overrides(models: Models, served: Served, wish: wishes.Sample) -> list[str]:
@@ -144,8 +146,8 @@ def form_of(model: Model, wish: wishes.Wish) -> str:
     return wish.format or ("png" if files else "npy")
 
 
-def command_of(served: Served, wish: wishes.Sample, models: Models) -> str | None:
-    """The command line that makes the same files, where one does."""
+def command_of(served: Served, wish: wishes.Sample, models: Models, changes: Sequence[str]) -> str | None:
+    """The command line that makes the same files, where one does; `changes` are the wish's overrides."""
     words = ["unnoise", "sample", served.facts["name"], "--seeds", _ranges(wish.listed)]
     for name, value in (wish.cond or {}).items():
         if isinstance(value, list) or wish.cond == {}:
@@ -153,7 +155,7 @@ def command_of(served: Served, wish: wishes.Sample, models: Models) -> str | Non
         words += ["--cond", f"{name}={plain_value(value)}"]
     words += option("steps", wish.steps) + option("sampler", wish.sampler) + option("scale", wish.scale)
     words += option("classifier", wish.classifier and models.get(wish.classifier).facts["name"])
-    for change in overrides(models, served, wish):
+    for change in changes:
         if change.startswith("sampler.") or ".interval=" in change:
             words += ["--set", change]
     words += option("set", models.batch and f"model.Defaults.batch={models.batch}")

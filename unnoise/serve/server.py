@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import threading
 from collections.abc import AsyncIterator, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import h11
+import torch
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -44,7 +46,7 @@ class Order:
         host, port: Where to listen.
         token_file: Of the tokens; needed where others than this machine can connect.
         allow_hosts: What a Host header may say besides the address.
-        device, threads, batch, memory: As `models.Models` takes them; memory in bytes.
+        device, threads, batch, memory: As `models.Models` takes them; memory in bytes, and threads `spare` if not given.
     """
 
     runs: Sequence[Path]
@@ -126,7 +128,7 @@ class Service:
         order.check()
         self.order, self.limits = order, limits
         self.entry = Entry(tokens(order.token_file), limits)
-        models = Models(order.runs, order.device, order.threads, order.batch, order.memory)
+        models = Models(order.runs, order.device, spare() if order.threads is None else order.threads, order.batch, order.memory)
         line, log, store = Line(limits), Logbook(), Store(limits)
         engine = Engine(line, limits, models.threads)
         self.desk = Desk(limits, models, store, line, Jobs(limits), engine, log)
@@ -155,6 +157,16 @@ class Service:
             await asyncio.sleep(TICK)
             self.desk.jobs.tidy()
             self.desk.store.tidy()
+
+
+def spare() -> int:
+    """Threads for the network: one for each core but one, which HTTP and files have.
+
+    Threads that share a network's operation wait for the slowest at its end. With one for every core, whatever else runs for a
+    moment holds all of them up: under load two threads on two cores gave less than one (docs/serving.md has the figures).
+    """
+    own = getattr(os, "sched_getaffinity", None)
+    return max(1, min(torch.get_num_threads(), (len(own(0)) if own else os.cpu_count() or 1) - 1))
 
 
 def hands() -> ThreadPoolExecutor:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from unnoise.cli.app import Device, Threads, app, boxed
+from unnoise.cli.app import Device, app, boxed
 
 
 @app.command()
@@ -26,7 +26,7 @@ def serve(
     memory: Annotated[float | None, typer.Option(metavar="GB", help="of weights at a time; all models if not given")] = None,
     log_level: Annotated[str, typer.Option(help="info, warning or error")] = "info",
     device: Device = "auto",
-    threads: Threads = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of the networks; all cores but one if not given")] = None,
 ) -> None:
     """A page to generate and edit in, and an HTTP interface. Prints a link that lets one browser in."""
     try:
