@@ -36,7 +36,7 @@ from unnoise.domain.inplace import limit as cache_limit
 from unnoise.domain.shards import Shards
 from unnoise.domain.survey import Broken, Survey, each, refuse_broken, refuse_nothing, survey
 
-VERSION = 1  # of what decoding gives: a new one leaves the old cache aside
+VERSION = 2  # of what decoding gives: a new one leaves the old cache aside
 PLACES = "places.npy"
 DAY = 86_400
 NONE = len(SPLITS)  # the split of what is in none

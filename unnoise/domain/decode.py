@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
-from unnoise.domain.form import TOP, Form, store, unmultiply
+from unnoise.domain.chunks import Chunks, check
+from unnoise.domain.form import TOP, Form, demand_finite, store, unmultiply
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -60,7 +61,7 @@ def header(file: BinaryIO) -> Header:
 def look(file: BinaryIO) -> Header:
     """The header of a file all of whose pixels can be read."""
     head, read = _describe(file)
-    read()
+    demand_finite(read())
     return head
 
 
@@ -81,7 +82,9 @@ def _describe(file: BinaryIO) -> tuple[Header, Read]:
         return _tiff(file)
     if magic.startswith(b"\x89PNG") and magic[24:25] == b"\x10" and magic[25:26] != b"\0":  # 16 bits and not plain grey
         return _deep_png(file, PNG_BANDS.get(magic[25], 0))
-    return _pillow(_open(file))
+    image = _open(file)
+    how = image.tile[0].args if image.format == "PPM" and image.mode == "RGB" else ""  # type: ignore[attr-defined]
+    return _deep_anymap(image, how[1]) if isinstance(how, tuple) and how[1] > 255 else _pillow(image)
 
 
 def _open(file: BinaryIO) -> Image:
@@ -96,19 +99,39 @@ def _pillow(image: Image) -> tuple[Header, Read]:
     mode, wide = image.mode, image.mode.startswith("I;16")
     if mode not in MODES and not wide:
         raise ValueError(f"a picture of mode {mode!r}, which has no one meaning here")
-    alpha = mode in ("LA", "La", "PA", "RGBA", "RGBa") or ("transparency" in image.info and not wide)
+    alpha = mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info
     colour = MODES.get(mode, 1)
     wide = wide or (mode == "I" and image.format in ("PNG", "PPM"))
     depth = "uint16" if wide else "float32" if mode in "IF" else "uint8"
+    file, level = image.fp, _clear_level(image)  # type: ignore[attr-defined]
 
     def read() -> np.ndarray:
         image.load()
-        target = "RGBA"[: 3 + alpha] if colour == 3 else "LA"[: 1 + alpha]
+        bare = alpha and level is None
+        target = "RGBA"[: 3 + bare] if colour == 3 else "LA"[: 1 + bare]
         converted = image if depth != "uint8" or mode == target else image.convert(target)
         pixels = np.asarray(converted).astype(depth, copy=False)
-        return _upright(pixels.reshape(*pixels.shape[:2], -1), _orientation(image))  # TIFF: Pillow has turned it, and says 1
+        pixels = pixels.reshape(*pixels.shape[:2], -1)
+        if image.format == "PNG":
+            check(_whole(file), pixels)
+        if level is not None:
+            pixels = np.concatenate([pixels, (pixels != level).astype(depth) * pixels.dtype.type(TOP[depth])], -1)
+        return _upright(pixels, _orientation(image))  # TIFF: Pillow has turned it, and says 1
 
     return Header(*_size(image), colour, alpha, depth, mode if mode != "I" else f"I of {image.format}"), read
+
+
+def _clear_level(image: Image) -> int | None:
+    """The level of grey that is transparent, if there is one; Pillow scales the pixels of 2 and 4 bits, and not this."""
+    level = image.info.get("transparency")
+    if not isinstance(level, int) or image.mode not in ("1", "L", "I;16", "I;16B"):
+        return None
+    return level * {"L;2": 85, "L;4": 17}.get(str(image.tile[0].args), 1)  # type: ignore[attr-defined]
+
+
+def _whole(file: BinaryIO) -> bytes:
+    file.seek(0)
+    return file.read()
 
 
 def _size(image: Image) -> tuple[int, int]:
@@ -127,14 +150,42 @@ def _orientation(image: Image) -> int:
 def _deep_png(file: BinaryIO, bands: int) -> tuple[Header, Read]:
     """16 bits of RGB, RGBA or grey with alpha: Pillow would silently keep 8."""
     image = _open(file)
+    alpha = bands in (2, 4) or "transparency" in image.info
     decode = _extra("imagecodecs", "16-bit colour PNG").png_decode
 
     def read() -> np.ndarray:
         image.load()  # finds what is broken, and an orientation that stands after the pixels
-        file.seek(0)
-        return _upright(decode(file.read()).astype(np.uint16, copy=False), _orientation(image))
+        content = _whole(file)
+        chunks = Chunks.of(content)
+        if chunks.interlaced:  # libpng warns of each on standard error
+            pixels = np.empty((image.height, image.width, bands + (bands == 3 and alpha)), np.uint16)
+            for down, right, part in chunks.apart():
+                pixels[down, right] = decode(part)
+        else:
+            pixels = decode(content).astype(np.uint16, copy=False)
+        return _upright(pixels, _orientation(image))
 
-    return Header(*_size(image), 3 if bands > 2 else 1, bands in (2, 4), "uint16", f"PNG {bands} x uint16"), read
+    return Header(*_size(image), 3 if bands > 2 else 1, alpha, "uint16", f"PNG {bands} x uint16"), read
+
+
+def _deep_anymap(image: Image, top: int) -> tuple[Header, Read]:
+    """16 bits of RGB, of which Pillow would keep 8; `top` is white."""
+    file, tile = image.fp, image.tile[0]  # type: ignore[attr-defined]
+    shape = image.height, image.width, 3
+
+    def read() -> np.ndarray:
+        file.seek(tile.offset)
+        content, count = file.read(), math.prod(shape)
+        values = np.frombuffer(content[: 2 * count], ">u2") if tile.codec_name == "ppm" else _numbers(content)[:count]
+        if len(values) < count or values.max() > top:
+            raise ValueError("a PPM of which pixels are missing, or above its top level")
+        return store(values.reshape(shape) * (TOP["uint16"] / top), "uint16")
+
+    return Header(*shape, False, "uint16", "PPM 3 x uint16"), read
+
+
+def _numbers(words: bytes) -> np.ndarray:
+    return np.array([int(word) for word in words.split()], np.int64)
 
 
 def _tiff(file: BinaryIO) -> tuple[Header, Read]:
@@ -208,6 +259,8 @@ def _numpy(file: BinaryIO) -> tuple[Header, Read]:
 
 
 def _depth_of(dtype: np.dtype) -> str:
+    if dtype.kind not in "biuf":
+        raise ValueError(f"numbers of type {dtype}; expected integers or floats")
     return "uint8" if dtype.kind == "b" else dtype.name if dtype.name in ("uint8", "uint16") else "float32"
 
 

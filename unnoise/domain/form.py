@@ -39,8 +39,7 @@ class Form:
     def __call__(self, pixels: np.ndarray, alpha: bool) -> np.ndarray:
         """Pixels (H, W, C), alpha last, in this form, (C, H, W). ValueError where no rule makes one of the other."""
         pixels = self._size(_depth(self._channels(pixels, alpha), self.depth))
-        if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
-            raise ValueError("values that are not finite")
+        demand_finite(pixels)
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
     def _channels(self, pixels: np.ndarray, alpha: bool) -> np.ndarray:
@@ -84,6 +83,12 @@ class Form:
         image = Image.fromarray(np.ascontiguousarray(pixels))
         resized = image.resize((self.width, self.height), Image.Resampling(FILTERS[self.resize]), box)
         return np.asarray(resized).reshape(self.height, self.width, -1)
+
+
+def demand_finite(pixels: np.ndarray) -> None:
+    """ValueError for floats that are not."""
+    if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
+        raise ValueError("values that are not finite")
 
 
 def common_channels(counts: Sequence[int]) -> int:

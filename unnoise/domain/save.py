@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from unnoise.domain.chunks import SIGNATURE, chunk
+
 COLOURS = {"grey": 0, "rgb": 2, "rgba": 6}  # what PNG calls them
 UP = 2  # the filter: each row less the one above it
 
@@ -41,10 +43,10 @@ def png(pixels: np.ndarray, colour: int, text: Mapping[str, str]) -> bytes:
     rows = pixels.astype(pixels.dtype.newbyteorder(">")).reshape(height, -1).view(np.uint8)
     above = np.concatenate([np.zeros_like(rows[:1]), rows[:-1]])
     filtered = np.concatenate([np.full((height, 1), UP, np.uint8), rows - above], 1)
-    chunks = [_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))]
+    chunks = [chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))]
     chunks += [_text(key, value) for key, value in text.items()]
-    chunks += [_chunk(b"IDAT", zlib.compress(filtered.tobytes(), 6)), _chunk(b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+    chunks += [chunk(b"IDAT", zlib.compress(filtered.tobytes(), 6)), chunk(b"IEND", b"")]
+    return SIGNATURE + b"".join(chunks)
 
 
 def _text(key: str, value: str) -> bytes:
@@ -55,12 +57,8 @@ def _text(key: str, value: str) -> bytes:
     if not 1 <= len(name) <= 79 or b"\0" in name:
         raise ValueError(f"metadata key {key!r}: expected 1 to 79 Latin characters")
     if value.isascii() and "\0" not in value:
-        return _chunk(b"tEXt", name + b"\0" + value.encode())
-    return _chunk(b"iTXt", name + b"\0\0\0\0\0" + value.encode("utf-8", "backslashreplace"))
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        return chunk(b"tEXt", name + b"\0" + value.encode())
+    return chunk(b"iTXt", name + b"\0\0\0\0\0" + value.encode("utf-8", "backslashreplace"))
 
 
 def _replace(path: Path, content: bytes) -> Path:

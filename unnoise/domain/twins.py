@@ -72,7 +72,8 @@ def _hashes(grey: np.ndarray) -> np.ndarray:
     down, across = (_cosines(side) for side in grey.shape[1:])
     waves = (down @ grey @ across.T).reshape(len(grey), -1)[:, 1:]  # without the mean
     bits = np.zeros((len(grey), SIDE * SIDE), bool)
-    bits[:, : waves.shape[1]] = waves > np.median(waves, 1, keepdims=True)
+    if waves.shape[1]:  # not of a single pixel
+        bits[:, : waves.shape[1]] = waves > np.median(waves, 1, keepdims=True)
     return np.packbits(bits, 1).view(np.uint64)[:, 0]
 
 
