@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -56,9 +56,10 @@ class Rng:
         low, high = _split(seeds)
         words = _split(0 if index is None else index)[0]
         low, high, words = torch.broadcast_tensors(low, high, words)
-        self.key = low.to(device), high.to(device)  # each (B,)
-        self.index = words.to(device)
+        self.key = low.to(device, non_blocking=True), high.to(device, non_blocking=True)  # each (B,)
+        self.index = words.to(device, non_blocking=True)
         self.sign: Tensor | None = None  # (B,) of 1 and -1; None: all 1
+        self._host: Callable[[], Rng] = lambda: Rng._with((low, high), words, None)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -67,10 +68,15 @@ class Rng:
     def device(self) -> torch.device:
         return self.index.device
 
+    @property
+    def host(self) -> Rng:
+        """The same streams, drawn on the CPU from keys that never left it: nothing waits for a device."""
+        return self if self.device.type == "cpu" else self._host()
+
     def at(self, counter: int) -> Rng:
         """The same streams at another moment (a training step, an interval): independent of these, and of every other moment."""
         words = self._words(1, "at", counter)
-        return self._with((words[0][:, 0], words[1][:, 0]), self.index, self.sign)
+        return self._with((words[0][:, 0], words[1][:, 0]), self.index, self.sign, lambda: self.host.at(counter))
 
     def mirrored(self, rows: Sequence[bool] | Tensor) -> Rng:
         """The same streams, but in these rows with the opposite of each normal draw; (B,).
@@ -81,18 +87,19 @@ class Rng:
         Reference: Hammersley & Morton, A New Monte Carlo Technique: Antithetic Variates, 1956.
         """
         turned = 1 - 2 * torch.as_tensor(rows, device=self.device).to(torch.int64)
-        return self._with(self.key, self.index, turned if self.sign is None else turned * self.sign)
+        turned = turned if self.sign is None else turned * self.sign
+        return self._with(self.key, self.index, turned, lambda: self.host.mirrored(rows))
 
     def __getitem__(self, rows: slice) -> Rng:
         """The streams of some rows."""
-        return self._with(
-            (self.key[0][rows], self.key[1][rows]), self.index[rows], None if self.sign is None else self.sign[rows]
-        )
+        sign = None if self.sign is None else self.sign[rows]
+        return self._with((self.key[0][rows], self.key[1][rows]), self.index[rows], sign, lambda: self.host[rows])
 
     def to(self, device: torch.device | str) -> Rng:
         """The same streams, drawn on another device."""
         low, high, index = (part.to(device, non_blocking=True) for part in (*self.key, self.index))
-        return self._with((low, high), index, None if self.sign is None else self.sign.to(device))
+        sign = None if self.sign is None else self.sign.to(device, non_blocking=True)
+        return self._with((low, high), index, sign, lambda: self.host)
 
     def bits(self, n: int, purpose: str, counter: int = 0) -> Tensor:
         """Integers uniform in [0, 2^32), (B, n)."""
@@ -122,9 +129,11 @@ class Rng:
         return ((self.bits(math.prod(shape), purpose, counter) * high) >> 32).reshape(len(self), *shape)
 
     @staticmethod
-    def _with(key: tuple[Tensor, Tensor], index: Tensor, sign: Tensor | None) -> Rng:
+    def _with(key: tuple[Tensor, Tensor], index: Tensor, sign: Tensor | None, host: Callable[[], Rng] | None = None) -> Rng:
         rng = object.__new__(Rng)
         rng.key, rng.index, rng.sign = key, index, sign
+        if host and rng.device.type != "cpu":  # one on the CPU is its own, and keeps nothing of where it came from
+            rng._host = host
         return rng
 
     def _words(self, blocks: int, purpose: str, counter: int) -> list[Tensor]:

@@ -29,7 +29,7 @@ class Uniform:
     """
 
     def __call__(self, schedule: Schedule, rng: Rng) -> Tensor:
-        return schedule.uniform(rng.uniform((), "t", dtype=torch.float64).cpu())
+        return schedule.uniform(rng.host.uniform((), "t", dtype=torch.float64))
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,9 @@ class Stratified:
     """
 
     def __call__(self, schedule: Schedule, rng: Rng) -> Tensor:
+        rng = rng.host
         shared = Rng(rng.key[0][:1] | (rng.key[1][:1] << 32)).uniform((), "t", dtype=torch.float64)
-        return schedule.uniform(((shared + rng.index * GOLDEN) % 1).cpu())
+        return schedule.uniform((shared + rng.index * GOLDEN) % 1)
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class LogNormal:
     std: float = 1.2
 
     def __call__(self, schedule: Schedule, rng: Rng) -> Tensor:
-        log_ratio = self.mean + self.std * rng.normal((), "t", dtype=torch.float64).cpu()
+        log_ratio = self.mean + self.std * rng.host.normal((), "t", dtype=torch.float64)
         return schedule.time(-2 * log_ratio).clamp(min=schedule.t_min)
 
 
@@ -76,7 +77,7 @@ class LogitNormal:
     std: float = 1.0
 
     def __call__(self, schedule: Schedule, rng: Rng) -> Tensor:
-        return schedule.uniform((self.mean + self.std * rng.normal((), "t", dtype=torch.float64).cpu()).sigmoid())
+        return schedule.uniform((self.mean + self.std * rng.host.normal((), "t", dtype=torch.float64)).sigmoid())
 
 
 class Importance(nn.Module):
@@ -109,7 +110,7 @@ class Importance(nn.Module):
         self.register_buffer("counts", torch.zeros(parts, dtype=torch.int64))
 
     def forward(self, schedule: Schedule, rng: Rng) -> Tensor:
-        u = rng.uniform((2,), "t", dtype=torch.float64).cpu()
+        u = rng.host.uniform((2,), "t", dtype=torch.float64)
         below = self.probabilities().cumsum(0)
         part = torch.searchsorted(below, u[:, 0] * below[-1]).clamp(max=self.parts - 1)
         return schedule.uniform((part + u[:, 1]) / self.parts)

@@ -31,7 +31,9 @@ class EMA:
         self.half_life = math.log(2) / -math.log(decay) if decay > 0 else 0.0
         self.warmup = warmup
         self.module = copy.deepcopy(model).eval().requires_grad_(False)
-        for parameter in self.module.parameters():
+        self.averages: list[Tensor] = list(self.module.parameters())
+        self.buffers = list(self.module.buffers())
+        for parameter in self.averages:
             parameter.data = parameter.data.to(torch.promote_types(parameter.dtype, torch.float32))
 
     def decay(self, step: int) -> float:
@@ -42,13 +44,13 @@ class EMA:
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Take in the weights that update number `step` has left."""
-        blend(list(self.module.parameters()), list(model.parameters()), 1 - self.decay(step))
-        if buffers := list(self.module.buffers()):
-            torch._foreach_copy_(buffers, list(model.buffers()))
+        blend(self.averages, list(model.parameters()), 1 - self.decay(step))
+        if self.buffers:
+            torch._foreach_copy_(self.buffers, list(model.buffers()))
 
 
 @torch.no_grad()
 def blend(averages: list[Tensor], weights: list[Tensor], share: float) -> None:
     """Move each average towards its weight by a share of their difference."""
-    newest = [weight.detach().to(mean.dtype) for weight, mean in zip(weights, averages, strict=True)]
+    newest = [w if w.dtype == mean.dtype else w.to(mean.dtype) for w, mean in zip(weights, averages, strict=True)]
     torch._foreach_lerp_(averages, newest, share)
