@@ -11,6 +11,7 @@ from unnoise.loss.base import Objective as Objective
 from unnoise.loss.base import Weight as Weight
 from unnoise.loss.classes import CrossEntropy
 from unnoise.loss.denoising import Denoising, Huber, absolute, square
+from unnoise.loss.pairing import Paired
 from unnoise.loss.score_matching import SlicedScore
 from unnoise.loss.times import GOLDEN as GOLDEN
 from unnoise.loss.times import Importance, LogitNormal, LogNormal, Stratified, Uniform
@@ -33,6 +34,7 @@ __all__ = [
     "LogNormal",
     "LogitNormal",
     "MinSNR",
+    "Paired",
     "Sigmoid",
     "SlicedScore",
     "SoftMinSNR",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from unnoise.denoiser import Answer, Denoiser, Recogniser
+from unnoise.loss.pairing import Paired
 from unnoise.schedule import Schedule
 from unnoise.tensor import Cond, Rng, expand
 
@@ -39,11 +40,14 @@ class Noised(NamedTuple):
     mask: Tensor | None
 
 
-def noised(model: Denoiser | Recogniser, batch: Batch, t: Tensor, rng: Rng, offset: float = 0.0) -> Noised:
+def noised(
+    model: Denoiser | Recogniser, batch: Batch, t: Tensor, rng: Rng, offset: float = 0.0, pairing: Paired | None = None
+) -> Noised:
     """x_t = alpha x + sigma eps, where `batch` holds x, its conditions, and maybe a mask of the places that count.
 
     Args:
         offset: Of a draw that all places of a channel share, which is added to eps.
+        pairing: Which row's noise goes with which row's x; each with its own if None.
 
     Reference: offset noise: Guttenberg, Diffusion with Offset Noise, 2023 (crosslabs.org).
     """
@@ -52,7 +56,7 @@ def noised(model: Denoiser | Recogniser, batch: Batch, t: Tensor, rng: Rng, offs
     eps = source.normal(x.shape[1:], "eps", dtype=x.dtype)
     if offset:
         eps = eps + offset * source.normal((*x.shape[1:2], *(1 for _ in x.shape[2:])), "offset", dtype=x.dtype)
-    eps = model.project(eps, cond)
+    eps = model.project(pairing(x, eps, batch) if pairing else eps, cond)
     alpha, sigma = (expand(c.detach().to(x.device, x.dtype, non_blocking=True), x) for c in model.schedule(t))
     return Noised(x, alpha * x + sigma * eps, t, alpha, sigma, cond, batch.get("mask"))
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from unnoise.denoiser import Denoiser
 from unnoise.loss.base import Batch, Noised, Weight, frozen, log_snr_rate, noised
+from unnoise.loss.pairing import Paired
 from unnoise.loss.times import Law, Uniform, weighed
 from unnoise.loss.uncertainty import Uncertainty
 from unnoise.loss.weights import plain
@@ -59,6 +60,7 @@ class Denoising:
         error: `square`, `absolute` or `Huber`, of what the weight leaves (with `plain`, of what the network predicts).
         per: "log_snr" multiplies by -d log_snr / dt, so that uniform times count every unit of log-SNR the same.
         offset: Of offset noise (0: none).
+        pairing: Which noise goes with which x of a batch (None: as they were drawn).
         uncertainty: Balances the levels by what is learnt of their losses.
 
     Reference: Ho et al. 2020, eq. 14 and algorithm 1, arXiv:2006.11239; likelihood weighting: Song et al., Maximum Likelihood
@@ -72,11 +74,12 @@ class Denoising:
     per: Literal["t", "log_snr"] = "t"
     offset: float = 0.0
     uncertainty: Uncertainty | None = None
+    pairing: Paired | None = None
 
     def __call__(self, model: Denoiser, batch: Batch, rng: Rng) -> Tensor:
         schedule = model.schedule
         t = self.times(schedule, rng)
-        losses = self.at(model, batch, t, rng)
+        losses = self._of(model, noised(model, batch, t, rng, self.offset, self.pairing))
         if self.per == "log_snr":
             losses = calmed(schedule, t, losses)
         if self.uncertainty:
@@ -85,9 +88,11 @@ class Denoising:
 
     def at(self, model: Denoiser, batch: Batch, t: Tensor, rng: Rng) -> Tensor:
         """The losses at given times, (B,), without weights that are learnt or drawn."""
-        at = noised(model, batch, t, rng, self.offset)
+        return self._of(model, noised(model, batch, t, rng, self.offset))
+
+    def _of(self, model: Denoiser, at: Noised) -> Tensor:
         with frozen(model.schedule):
-            x0 = model(at.x_t, t, at.cond)
+            x0 = model(at.x_t, at.t, at.cond)
         return masked_mean(self.errors(model, at, x0), at.mask)
 
     def errors(self, model: Denoiser, at: Noised, x0: Tensor) -> Tensor:

@@ -189,6 +189,10 @@ class Hybrid:
     decoder: Decoder = Decoder()
     steps: int = STEPS
 
+    def __post_init__(self) -> None:
+        if self.simple.pairing:
+            raise ValueError("simple.pairing: the bound is of noise that is drawn without regard to x; expected none")
+
     def __call__(self, model: Denoiser, batch: Batch, rng: Rng) -> Tensor:
         t = self.times(model.schedule, rng)
         return weighed(self.times, model.schedule, t, self.at(model, batch, t, rng))

@@ -85,6 +85,8 @@ def train(
         with several.turn():  # what is decoded lies in the cache for the next
             setting = assemble(recipe, device, say)
         model = setting.model
+        if pairing := getattr(setting.objective, "pairing", None):
+            pairing.check(several.rows(trainer.batch), trainer.micro_batch)
         if not (out / "recipe.toml").exists():
             several.by_first(lambda: model.describe(out))
         options: dict[str, Any] = recipe.resolved().flat()
