@@ -3,6 +3,8 @@
 from unnoise.denoiser.base import Answer, Denoise, Denoiser, Time, times
 from unnoise.denoiser.centred import Centred
 from unnoise.denoiser.exact import Empirical, Gaussian, Mixture, score
+from unnoise.denoiser.recalling import ESTIMATE as ESTIMATE
+from unnoise.denoiser.recalling import SelfConditioned
 from unnoise.denoiser.recogniser import Recognise, Recogniser
 
 __all__ = [
@@ -15,6 +17,7 @@ __all__ = [
     "Mixture",
     "Recognise",
     "Recogniser",
+    "SelfConditioned",
     "Time",
     "score",
     "times",

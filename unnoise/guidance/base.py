@@ -68,8 +68,9 @@ class Guided:
         self.conds: Conditions = merged(self.denoiser.conds, self.rule.conds)
 
     def begin(self) -> Guided:
-        """The same for one walk: what its rules remember is that walk's alone."""
-        return Guided(self.denoiser.begin() if isinstance(self.denoiser, Guided) else self.denoiser, self.rule.begin())
+        """The same for one walk: what its rules, or the denoiser, remember is that walk's alone."""
+        begin = getattr(self.denoiser, "begin", None)
+        return Guided(begin() if begin else self.denoiser, self.rule.begin())
 
     def project(self, x: Tensor, cond: Cond | None = None) -> Tensor:
         return self.denoiser.project(x, cond)

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from unnoise.denoiser import Answer, Denoiser, Recogniser
+from unnoise.denoiser import Answer, Denoiser, Recogniser, SelfConditioned
 from unnoise.loss.pairing import Paired
 from unnoise.schedule import Schedule
 from unnoise.tensor import Cond, Rng, expand
@@ -58,7 +58,10 @@ def noised(
         eps = eps + offset * source.normal((*x.shape[1:2], *(1 for _ in x.shape[2:])), "offset", dtype=x.dtype)
     eps = model.project(pairing(x, eps, batch) if pairing else eps, cond)
     alpha, sigma = (expand(c.detach().to(x.device, x.dtype, non_blocking=True), x) for c in model.schedule(t))
-    return Noised(x, alpha * x + sigma * eps, t, alpha, sigma, cond, batch.get("mask"))
+    x_t = alpha * x + sigma * eps
+    if isinstance(model, SelfConditioned):
+        cond = model.recalled(x_t.detach(), t.detach(), cond, source)
+    return Noised(x, x_t, t, alpha, sigma, cond, batch.get("mask"))
 
 
 def noise(model: Denoiser, batch: Batch, rng: Rng) -> tuple[Tensor, Cond]:

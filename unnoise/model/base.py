@@ -83,7 +83,7 @@ class Model:
         self.codec: Codec = recipe.build("codec")
         self.shown = parts.shown(recipe, self.domain, self.codec)
         self.augment = parts.augment(recipe)
-        self.own = parts.own(recipe, self.domain.shape, self.shown, self.augment)
+        self.own = parts.own(recipe, self.domain, self.codec, self.shown, self.augment)
         if recipe.classifies:
             self.denoiser: Denoiser = parts.recogniser(recipe, self.domain, self.codec, network)  # type: ignore[assignment]
         else:

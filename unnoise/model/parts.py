@@ -7,7 +7,7 @@ from torch import nn
 from unnoise.augment import Augment
 from unnoise.codec import Codec, Identity
 from unnoise.condition import Conditions
-from unnoise.denoiser import Denoiser, Recogniser
+from unnoise.denoiser import Denoiser, Recogniser, SelfConditioned
 from unnoise.domain import Domain
 from unnoise.operator import Shown
 from unnoise.recipe import Recipe, RecipeError
@@ -54,10 +54,11 @@ def augment(recipe: Recipe) -> Augment | None:
     return recipe.build("augment") if recipe.members("augment") else None
 
 
-def own(recipe: Recipe, shape: tuple[int, ...], shown: Shown | None, varied: Augment | None) -> Conditions:
+def own(recipe: Recipe, domain: Domain, codec: Codec, shown: Shown | None, varied: Augment | None) -> Conditions:
     """The conditions that the model makes of x itself: no file has them, and nobody is asked for them."""
+    recalled = SelfConditioned.own(codec.shape(domain.shape)) if "SelfConditioned" in recipe.members("denoiser") else {}
     try:
-        return (shown.conds if shown else {}) | (varied.conds(shape) if varied else {})
+        return {**recalled, **(shown.conds if shown else {}), **(varied.conds(domain.shape) if varied else {})}
     except ValueError as error:
         raise RecipeError(f"[augment]: {error}") from error
 
