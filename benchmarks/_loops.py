@@ -44,10 +44,10 @@ def diffusers(network: Any, batches: Batches, device: str) -> Step:
     from diffusers.training_utils import EMAModel
 
     accelerator = Accelerator(cpu=device == "cpu")
-    noising = DDPMScheduler(num_train_timesteps=T, beta_schedule="linear")
+    noising: Any = DDPMScheduler(num_train_timesteps=T, beta_schedule="linear")
     optimizer = torch.optim.AdamW(network.parameters(), RATE, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8)
     rates = get_scheduler("cosine", optimizer, num_warmup_steps=500, num_training_steps=100_000)
-    options = {"decay": DECAY, "use_ema_warmup": True, "inv_gamma": 1.0, "power": 0.75}
+    options: Any = {"decay": DECAY, "use_ema_warmup": True, "inv_gamma": 1.0, "power": 0.75}
     average = EMAModel(network.parameters(), **options, model_cls=UNet2DModel, model_config=network.config)
     average.to(device)
     network, optimizer, rates = accelerator.prepare(network.train(), optimizer, rates)

@@ -16,7 +16,6 @@ import json
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,11 +27,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import _loops
 from benchmarks._folder import batches, unpacked
-from benchmarks.pairs import order_interval, pairs
+from benchmarks._turns import WARM, Enough, Turns, now, since
+from benchmarks.pairs import pairs
 from unnoise.recipe import Recipe
 from unnoise.task.train import Setting, assemble
 from unnoise.tensor import Rng
-from unnoise.train import State
 from unnoise.train.learner import Learner
 from unnoise.zoo import diffusers
 
@@ -40,57 +39,7 @@ GOALS = {"diffusers": 0.97, "lucidrains per FLOP": 1.2, "azula per FLOP": 1.0, "
 SMALL = ("network.UNet.width=64", "network.UNet.multipliers=[1, 2, 2]", "network.UNet.groups=32")
 PLAIN = ("network.UNet.dropout=0", "train.Trainer.steps=1000000", "train.Trainer.save_every=1000000",
          "train.Trainer.preview_every=0", "train.Trainer.validate_every=0", "train.Trainer.tensorboard=false")  # fmt: skip
-WARM = 2  # turns that are not counted
 PICTURES = 200  # of each class
-
-
-class Enough(Exception):
-    """All turns are taken."""
-
-
-class Turns:
-    """A hook: ours has had its turn, now the others, in one order and in the other by turns."""
-
-    def __init__(self, others: dict[str, Callable[[], object]], rounds: int, block: int, device: str) -> None:
-        self.others, self.rounds, self.every, self.device = others, rounds, block, device
-        self.taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ("ours", *others)}
-        self.began: tuple[float, float] | None = None
-
-    def __call__(self, state: State) -> None:
-        if self.began:
-            self.taken["ours"].append(self._since(self.began))
-        if len(self.taken["ours"]) > self.rounds + WARM:
-            raise Enough
-        names = list(self.others)
-        for name in names if len(self.taken["ours"]) % 2 else names[::-1]:
-            began = self._now()
-            for _ in range(self.every):
-                self.others[name]()
-            self.taken[name].append(self._since(began))
-        self.began = self._now()
-
-    def beside(self, name: str, clock: int) -> dict[str, Any]:
-        """Throughput of ours over another's: each of its turns beside the mean of ours before and after it."""
-        ours, theirs = ([taken[clock] / self.every for taken in self.taken[who]] for who in ("ours", name))
-        # Theirs began one turn earlier; the first ones warm up.
-        rows = [(theirs[k + 1], (ours[k] + ours[k + 1]) / 2) for k in range(WARM, len(ours) - 1)]
-        ratios = sorted(a / b for a, b in rows)
-        low, high = order_interval(len(ratios))
-        return {
-            "ours_ms": round(1000 * statistics.median(b for _, b in rows), 1),
-            "theirs_ms": round(1000 * statistics.median(a for a, _ in rows), 1),
-            "throughput": _digits(statistics.median(ratios)),
-            "interval": [_digits(ratios[k]) for k in (low, high)],
-        }
-
-    def _now(self) -> tuple[float, float]:
-        if self.device != "cpu":
-            torch.get_device_module(self.device).synchronize()
-        return time.perf_counter(), time.process_time()
-
-    def _since(self, began: tuple[float, float]) -> tuple[float, float]:
-        now = self._now()
-        return now[0] - began[0], now[1] - began[1]
 
 
 def arranged(data: Path, options: dict[str, Any], *changes: str) -> Setting:
@@ -125,7 +74,7 @@ def one_step(setting: Setting, device: str) -> Callable[[], object]:
     rows = torch.arange(setting.trainer.batch)
     rng = Rng(0, rows, device)
     batch: dict[str, Tensor] = {key: value.to(device) for key, value in setting.data.batch(rows).items()}
-    model = setting.model.denoiser.to(device).train()  # type: ignore[attr-defined]
+    model = setting.model.denoiser.to(device).train()
     return lambda: setting.objective(model, setting.prepare(batch, rng), rng).mean().backward()
 
 
@@ -135,7 +84,7 @@ def in_turn(setting: Setting, others: dict[str, Callable[[], object]], options: 
         try:
             fit = setting.trainer.fit
             fit(setting.model.denoiser, setting.objective, setting.data, folder, prepare=setting.prepare, hooks=[turns],
-                device=setting.on, say=_quiet)  # type: ignore[arg-type]  # fmt: skip
+                device=setting.on, say=_quiet)  # fmt: skip
         except Enough:
             pass
     return turns
@@ -177,16 +126,16 @@ def update(setting: Setting, rounds: int, device: str) -> dict[str, Any]:
     return {"goal": GOALS["update"], **told, "naive instead of ours": pairs(naive, theirs, rounds, device)}
 
 
-def peak(device: str, dtype: torch.dtype, n: int = 2048) -> float:
-    """Billions of operations a second that products of matrices reach here, the median of 11."""
+def peak(device: str, dtype: torch.dtype, n: int = 2048) -> tuple[float, float]:
+    """Billions of operations a second that products of matrices reach here, by the clock and the process: the median of 11."""
     a = torch.randn(n, n, device=device, dtype=dtype)
-    turns = Turns({}, 0, 1, device)
     taken = []
     for _ in range(13):
-        began = turns._now()
+        began = now(device)
         a @ a
-        taken.append(turns._since(began)[0])
-    return round(2 * n**3 / statistics.median(taken[2:]) / 1e9, 1)
+        taken.append(since(began, device))
+    clock, used = (round(2 * n**3 / statistics.median(column) / 1e9, 1) for column in zip(*taken[2:], strict=True))
+    return clock, used
 
 
 def measure(data: Path, options: dict[str, Any]) -> dict[str, Any]:
@@ -200,11 +149,10 @@ def measure(data: Path, options: dict[str, Any]) -> dict[str, Any]:
         step()
     counted = {name: flops(run) for name, run in {"ours": one_step(setting, device), **others}.items()}
     turns = in_turn(setting, others, options, rounds)
-    gflops = peak(device, torch.float32)
     result: dict[str, Any] = {
-        "parameters": sum(weight.numel() for weight in setting.model.denoiser.network.parameters()),  # type: ignore[attr-defined]
+        "parameters": sum(weight.numel() for weight in setting.model.denoiser.network.parameters()),
         "batch": batch, "rounds": rounds, "goals": GOALS, "GFLOP a step": {who: round(n / 1e9, 1) for who, n in counted.items()},
-        "matmul GFLOP/s": {"fp32": gflops, "bf16": peak(device, torch.bfloat16)},
+        "matmul GFLOP/s": {"fp32": peak(device, torch.float32), "bf16": peak(device, torch.bfloat16)},
     }  # fmt: skip
     for name in others:
         told: dict[str, Any] = {"clock": turns.beside(name, 0)} | ({"cpu": turns.beside(name, 1)} if device == "cpu" else {})
@@ -212,8 +160,10 @@ def measure(data: Path, options: dict[str, Any]) -> dict[str, Any]:
             one["per FLOP"] = _digits(one["throughput"] * counted["ours"] / counted[name])
             one["their GFLOP/s"] = round(counted[name] / one["theirs_ms"] / 1e6, 1)
         result[name] = told
-    ours = statistics.median(seconds for seconds, _ in turns.taken["ours"][WARM:]) / turns.every
-    result["ours"] = {"images_per_s": round(batch / ours, 2), "share of the peak": _digits(counted["ours"] / ours / 1e9 / gflops)}
+    ours = [statistics.median(column) / turns.every for column in zip(*turns.taken["ours"][WARM:], strict=True)]
+    most = result["matmul GFLOP/s"][options["precision"]]
+    reached = [_digits(counted["ours"] / seconds / 1e9 / top) for seconds, top in zip(ours, most, strict=True)]
+    result["ours"] = {"images_per_s": round(batch / ours[0], 2), "share of the peak": reached}
     item = arranged(data, options, "train.Trainer.micro_batch=1")
     naive = in_turn(item, {"diffusers": others["diffusers"]}, options, 3)
     result["naive: ours item by item"] = naive.beside("diffusers", 0)
