@@ -20,6 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unnoise.loss import Importance
+from unnoise.schedule import VP
 from unnoise.tensor import Rng
 from unnoise.train import State, Trainer, checkpoint
 
@@ -77,8 +79,9 @@ class Around(nn.Module):
 class Objective(nn.Module):
     """Denoising, weighed by a weight that learns."""
 
-    def __init__(self, at: Callable[[], float] | None = None) -> None:
+    def __init__(self, at: Callable[[], float] | None = None, parts: int = 0) -> None:
         super().__init__()
+        self.law = Importance(parts, 2, 0.1) if parts else None
         self.weight, self.at = nn.Parameter(torch.zeros(3)), at
 
     def forward(self, model: nn.Module, batch: dict[str, Tensor], rng: Rng) -> Tensor:
@@ -86,6 +89,8 @@ class Objective(nn.Module):
         losses = (model(x + rng.normal(x.shape[1:], "eps", dtype=x.dtype)) - x).square().mean(1)
         if self.at:
             losses = losses * self.at()
+        if self.law:
+            losses = self.law.weigh(VP(), self.law(VP(), rng), losses)
         return (-self.weight.sum()).exp() * losses + self.weight.sum()
 
 
@@ -112,6 +117,7 @@ def story(
     fault: str = "",
     rank: int = 1,
     at: int = 7,
+    parts: int = 0,
     threads: int = 1,
     asked: str = "",
     say: Callable[[str], object] = lambda line: None,
@@ -138,7 +144,7 @@ def story(
             befall()
         return 1.0
 
-    objective = Objective(in_step).to(dtype)
+    objective = Objective(in_step, parts).to(dtype)
     if place == "save":
         interrupt_saves(at, befall)
     if place == "barrier":

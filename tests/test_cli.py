@@ -209,3 +209,21 @@ def test_stopping_saves_and_says_how_it_ended(tmp_path: Path, sent: signal.Signa
     assert child.returncode == code, output
     assert "Traceback" not in output
     assert list((tmp_path / "state").glob("step-*/manifest.json"))
+
+
+@pytest.mark.parametrize(
+    "arguments", [["train", "diggits"], ["train", "digits", "--set", "network.UNet.widht=1"], ["train", "digits", "--oot", "x"]]
+)
+def test_of_several_processes_one_says_what_is_wrong_for_all(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("unnoise.cli.main.GRACE", 0)
+    monkeypatch.setattr("sys.argv", ["unnoise", *arguments])
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, lines in (("0", 1), ("1", 0)):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        with pytest.raises(SystemExit) as left:
+            entry()
+        said = capsys.readouterr().err
+        assert left.value.code == 2 and said.count("\n") == lines and ("rank 0 of 2: " in said) == bool(lines)

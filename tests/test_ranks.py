@@ -33,6 +33,9 @@ JOBS: list[dict[str, Any]] = [
     {**BACK, "world": 1, "folder": "back one", "rank": 0},
     {**BACK, "folder": "back two"},
     {**BACK, "folder": "back parted", "shard": True},
+    {**ONE, "parts": 3, "folder": "law one"},
+    {**ONE, "parts": 3, "folder": "law two", "world": 2},
+    {**ONE, "parts": 3, "folder": "law parted", "world": 3, "shard": True},
     {"world": 1, "folder": "halves", "micro_batch": 4, "dropout": 0.2},
     {"world": 2, "folder": "whole", "dropout": 0.2},
     {"world": 2, "folder": "kill", "fault": "kill in step", "rank": 1},
@@ -76,6 +79,14 @@ def test_all_go_back_where_one_meets_nan(done, name):
     assert ours.state["rollbacks"] == theirs.state["rollbacks"] and [one["to"] for one in ours.state["rollbacks"]] == [6]
     for key, tensor in theirs.tensors.items():
         torch.testing.assert_close(ours.tensors[key], tensor, rtol=1e-5 if key == "sums" else 1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["law two", "law parted"])
+def test_what_learns_from_losses_learns_from_those_of_all(done, name):
+    ours, theirs = tensors(done[0] / name), tensors(done[0] / "law one")
+    assert bool((theirs["objective.law.counts"] == 2).all())  # its draws have long been uneven
+    for key, tensor in theirs.items():
+        torch.testing.assert_close(ours[key], tensor, rtol=1e-9, atol=1e-11)
 
 
 def test_two_processes_are_two_parts_of_a_batch_to_the_bit(done):

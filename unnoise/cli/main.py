@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import NoReturn
 
 import unnoise.cli.verbs  # noqa: F401  (each file adds its verb to the app)
 from unnoise.cli.app import app
+
+GRACE = 2.0  # seconds for another process to say what is wrong
 
 
 def run() -> None:
@@ -19,8 +22,21 @@ def run() -> None:
     except Exception as error:
         if os.environ.get("UNNOISE_DEBUG"):
             raise
+        if _told_by_another(error):
+            time.sleep(GRACE)  # torchrun ends all as soon as one has left
+            sys.exit(_code(error))
         _leave(_line(error), _code(error))
     sys.exit(code or 0)
+
+
+def _told_by_another(error: Exception) -> bool:
+    """Whether the first process of this machine meets the same: what a command or recipe says wrong, before they have joined."""
+    from unnoise.recipe import RecipeError
+
+    if os.environ.get("LOCAL_RANK", "0") == "0" or not (isinstance(error, RecipeError) or hasattr(error, "format_message")):
+        return False
+    joined = "torch" in sys.modules and sys.modules["torch"].distributed.is_initialized()
+    return not joined
 
 
 def _line(error: Exception) -> str:

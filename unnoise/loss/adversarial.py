@@ -12,13 +12,14 @@ from torch.nn.functional import softplus
 from unnoise.condition import Conditions
 from unnoise.denoiser import Denoiser
 from unnoise.loss.base import Batch, frozen, noise
+from unnoise.loss.listening import Listening
 from unnoise.network import Encoder
 from unnoise.tensor import Cond, Rng, expand
 
 LEAST = 0.01  # the reach of the noise never falls below this
 
 
-class Adversarial(nn.Module):
+class Adversarial(Listening):
     """Generator and discriminator at once, each by its own loss and neither by the other's (non-saturating).
 
         loss = softplus(-C(x)) + softplus(C(stopped D(x_1))) + r1/2 |grad_x C(x)|^2     moves the discriminator C
@@ -93,7 +94,7 @@ class Adversarial(nn.Module):
         of_real = self.judged(model, x, cond, rng, "real")
         of_made = self.judged(model, made.detach(), cond, rng, "made")
         if self.noise and self.training and torch.is_grad_enabled():
-            self.adapt(of_real.detach())
+            self.said(of_real)
         with frozen(self.discriminator):
             game = softplus(-self.judged(model, made, cond, rng, "made"))
         return softplus(-of_real) + softplus(of_made), game
@@ -119,7 +120,8 @@ class Adversarial(nn.Module):
         return torch.cat([steep, steep.new_zeros(len(batch["x"]) - rows)])
 
     @torch.no_grad()
-    def adapt(self, of_real: Tensor) -> None:
-        """Move the reach of the noise by what the discriminator says of real samples."""
+    def hear(self, *rows: Tensor) -> None:
+        """Move the reach of the noise by what the discriminator says of real samples, (B,)."""
+        (of_real,) = rows
         turn = (of_real.sign().mean() - self.target).sign()
         self.reach.add_(turn * len(of_real) / self.pace).clamp_(LEAST, 1.0)

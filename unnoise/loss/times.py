@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from unnoise.loss.base import entry
+from unnoise.loss.listening import Listening
 from unnoise.schedule import Schedule
 from unnoise.tensor import Rng
 
@@ -80,7 +81,7 @@ class LogitNormal:
         return schedule.uniform((self.mean + self.std * rng.host.normal((), "t", dtype=torch.float64)).sigmoid())
 
 
-class Importance(nn.Module):
+class Importance(Listening):
     """Times drawn as often as their losses are large, and their losses divided by that: the same mean, with less variance.
 
         p_i ~ sqrt(mean of the last losses^2 in part i), a share `uniform` of it even;   loss <- loss / (parts p_i)
@@ -127,11 +128,12 @@ class Importance(nn.Module):
         part = entry(schedule.uniform(middles), t.cpu())
         share = 1 / (self.parts * self.probabilities()[part])
         if self.training:
-            self.remember(part, losses.detach())
+            self.said(part, losses)
         return losses * share.to(losses)
 
-    def remember(self, part: Tensor, losses: Tensor) -> None:
-        """Takes in losses, (B,), one after another; of a part that is full the oldest goes."""
+    def hear(self, *rows: Tensor) -> None:
+        """Takes in losses of parts, (B,) each, one after another; of a part that is full the oldest goes."""
+        part, losses = rows
         table, counts = self.losses.cpu(), self.counts.cpu()
         for i, loss in zip(part.tolist(), losses.tolist(), strict=True):
             if counts[i] == self.history:

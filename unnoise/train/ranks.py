@@ -112,7 +112,8 @@ class Alone:
 class Several(Alone):
     """Several processes, each with a whole model: gradients are summed, as by DistributedDataParallel, after going backward.
 
-    Buffers that a step changes (running statistics, an objective's history) become those of the first process, as there.
+    Buffers that a step changes (running statistics) become those of the first process, as there; but what an objective
+    learns from its own losses (it has `hear`) it learns from those of all, at the end of the step.
 
     Reference: Li et al., PyTorch Distributed: Experiences on Accelerating Data Parallel Training, 2020, section 3.2.
     arXiv:2006.15704
@@ -148,10 +149,14 @@ class Several(Alone):
         self.weights = [weight for weight in (*model.parameters(), *objective.parameters()) if weight.requires_grad]
         self.buffers = [*model.buffers(), *objective.buffers()]
         self.versions = [buffer._version for buffer in self.buffers]
+        self.listeners: list[Any] = [one for one in objective.modules() if hasattr(one, "hear")]
+        for one in self.listeners:
+            one.heard = []
         return model
 
     def total(self, loss: Tensor) -> Tensor:
         self.sum([loss, *self._gradients()])
+        self._hear()
         self._share_buffers()
         return loss
 
@@ -205,6 +210,14 @@ class Several(Alone):
             if weight.grad is None and k not in self.untouched:
                 weight.grad = torch.zeros_like(weight)
         return [weight.grad for weight in self.weights if weight.grad is not None]
+
+    def _hear(self) -> None:
+        for one in self.listeners:
+            said: list[Any] = [None] * self.world
+            torch.distributed.all_gather_object(said, [[row.cpu() for row in rows] for rows in one.heard])
+            one.heard.clear()
+            if told := [rows for rank in said for rows in rank]:  # in the order of the batch
+                one.hear(*(torch.cat(rows) for rows in zip(*told, strict=True)))
 
     def _share_buffers(self) -> None:
         if self.changing is None:
