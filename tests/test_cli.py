@@ -163,6 +163,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
         (["info", tmp_path], "no run folder"),
         (["trian", "digits"], "train"),
         (["frobnicate"], "`unnoise --help`"),
+        (["explain", run, tmp_path / "nowhere.png"], "nowhere.png: no such file"),
         (["train"], "`unnoise train --help`"),
     ]
     for arguments, said in cases:

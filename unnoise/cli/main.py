@@ -42,6 +42,8 @@ def _told_by_another(error: Exception) -> bool:
 def _line(error: Exception) -> str:
     """What an error says, in one line."""
     formatted = getattr(error, "format_message", None)  # the parser's own errors
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror[0].lower()}{error.strerror[1:]}"
     if not formatted:
         return " ".join(str(error).split()) or type(error).__name__
     asked = getattr(error, "ctx", None)
