@@ -1,5 +1,5 @@
 """How x is compressed."""
 
-from unnoise.codec.base import Codec, Identity, Scaled
+from unnoise.codec.base import Codec, Identity, Offset, Scaled
 
-__all__ = ["Codec", "Identity", "Scaled"]
+__all__ = ["Codec", "Identity", "Offset", "Scaled"]

@@ -59,7 +59,7 @@ class Denoising:
         times: The law of t.
         error: `square`, `absolute` or `Huber`, of what the weight leaves (with `plain`, of what the network predicts).
         per: "log_snr" multiplies by -d log_snr / dt, so that uniform times count every unit of log-SNR the same.
-        offset: Of offset noise (0: none).
+        offset: Of offset noise (0: none), in training alone; `codec.Offset` has its law in walks too.
         pairing: Which noise goes with which x of a batch (None: as they were drawn).
         uncertainty: Balances the levels by what is learnt of their losses.
 

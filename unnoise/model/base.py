@@ -91,6 +91,7 @@ class Model:
         self.sampler: Sampler = recipe.build("sampler")
         self.times: Times = recipe.build("times")
         self.guidance: list[Guidance] = recipe.build_all("guidance")
+        parts.check_bounds(self.codec, self.guidance)
         self.defaults: Defaults = recipe.build("model") if recipe.members("model") else Defaults()
         self.precision, self.digest = "fp32", ""
         self.notes: tuple[str, ...] = ()

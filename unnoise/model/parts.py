@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from unnoise.augment import Augment
-from unnoise.codec import Codec, Identity
+from unnoise.codec import Codec, Identity, Offset
 from unnoise.condition import Conditions
 from unnoise.denoiser import Denoiser, Recogniser, SelfConditioned
 from unnoise.domain import Domain
+from unnoise.guidance import Clip, Guidance, Threshold
 from unnoise.operator import Shown
 from unnoise.recipe import Recipe, RecipeError
 from unnoise.zoo.empty import Making, made
@@ -61,6 +64,16 @@ def own(recipe: Recipe, domain: Domain, codec: Codec, shown: Shown | None, varie
         return {**recalled, **(shown.conds if shown else {}), **(varied.conds(domain.shape) if varied else {})}
     except ValueError as error:
         raise RecipeError(f"[augment]: {error}") from error
+
+
+def check_bounds(codec: Codec, rules: Sequence[Guidance]) -> None:
+    """RecipeError where a rule would cut latents that belong to data."""
+    for rule in rules:
+        if isinstance(codec, Offset) and codec.strength and isinstance(rule, Clip | Threshold) and rule.high < 2:
+            name = type(rule).__name__
+            raise RecipeError(
+                f"[guidance.{name}] high = {rule.high:g} cuts latents of codec Offset, which reach to 2: expected 2"
+            )
 
 
 def recogniser(recipe: Recipe, domain: Domain, codec: Codec, network: nn.Module | Making | None) -> Recogniser:
