@@ -124,11 +124,13 @@ class Rows:
 
     def batch(self, indices: Tensor, rng: Rng | None = None) -> dict[str, Tensor]:
         rows = self.rows[indices.cpu().numpy()]
-        x = from_levels(self.x[rows], self.span)
-        if self.flip and rng is not None:
-            mirrored = rng.uniform((1,) * (x.ndim - 1), "flip") < 0.5
-            x = torch.where(mirrored, x.flip(-1), x)
-        return {"x": x} | {name: torch.from_numpy(column[rows]) for name, column in self.columns.items()}
+        levels = self.x[rows]
+        if self.flip and rng is not None:  # as stored: a quarter of the bytes that x has
+            mirrored = (rng.host.uniform((), "flip") < 0.5).numpy()
+            levels[mirrored] = levels[mirrored][..., ::-1]
+        return {"x": from_levels(levels, self.span)} | {
+            name: torch.from_numpy(column[rows]) for name, column in self.columns.items()
+        }
 
 
 def from_levels(levels: np.ndarray, span: tuple[float, float]) -> Tensor:

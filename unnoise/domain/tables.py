@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property, partial
@@ -22,7 +23,8 @@ def is_table(root: Path) -> bool:
     """Whether a path means such tables."""
     if str(root).startswith(HUB):
         return True
-    return root.is_dir() and any(suffix(path.name) in TABLES for path in root.rglob("*") if path.is_file())
+    walked = os.walk(root)  # by names alone: a folder of pictures has many
+    return any(suffix(name) in TABLES and os.path.isfile(os.path.join(here, name)) for here, _, names in walked for name in names)
 
 
 class Table:
