@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import random
 import string
 import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pytest
+import typer
 
 from unnoise.cli import run as entry
+from unnoise.cli.app import app
 from unnoise.recipe import Recipe, parameters
 
 BASES = {
@@ -22,6 +27,7 @@ BASES = {
     "vae-digits": [],
 }
 WRONG = ["abc", "[]", "[1, 2]", "-1", "-0.5", "nan", "1.5", "true", "{a = 1}"]  # for some keys one or the other is right
+COMMAND = typer.main.get_command(app)
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,7 @@ class Case:
     surely: bool = False
 
 
+@cache
 def members(recipe: str) -> list[tuple[str, str, Mapping[str, Any]]]:
     """Each member of a resolved recipe with its parameters."""
     full = Recipe.read(recipe, BASES[recipe]).resolved()
@@ -74,14 +81,15 @@ def case(draw: random.Random) -> Case:
     return Case(recipe, f"{section}.{name}.{key}={value}", key, value, surely=value in ("nan", "{a = 1}"))
 
 
-def told(wrong: Case, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+def told(wrong: Case, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
     """Exit code and message of a training with this change that is stopped where it would begin."""
     changes = [f"--set={change}" for change in BASES[wrong.recipe]]
     arguments = ["unnoise", "train", wrong.recipe, *changes, f"--set={wrong.change}", "--out", "nowhere"]
     monkeypatch.setattr(sys, "argv", arguments)
-    with pytest.raises(SystemExit) as left:
+    said = io.StringIO()
+    with pytest.raises(SystemExit) as left, contextlib.redirect_stderr(said):
         entry()
-    return int(left.value.code or 0), capsys.readouterr().err
+    return int(left.value.code or 0), said.getvalue()
 
 
 def fault(wrong: Case, code: int, said: str) -> str:
@@ -121,29 +129,34 @@ def _plain(value: str) -> Any:
 
 @pytest.fixture
 def begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trainings end where they would begin: everything is built, nothing is written."""
+    only_begun(monkeypatch)
+
+
+def only_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings end where they would begin: everything is built, nothing is written. The command line is put together once."""
+    monkeypatch.setattr("unnoise.cli.main.app", COMMAND)
     monkeypatch.setattr("unnoise.train.Trainer.fit", lambda *args, **options: (_ for _ in ()).throw(SystemExit(0)))
     monkeypatch.setattr("unnoise.model.Model.describe", lambda *args: None)
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(k, marks=pytest.mark.slow) for k in range(1, 20))])
 @pytest.mark.filterwarnings("ignore:Initializing zero-element")
-def test_random_options(seed: int, begun: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_random_options(seed: int, begun: None, monkeypatch: pytest.MonkeyPatch) -> None:
     draw, faults, refused = random.Random(seed), [], 0
     for _ in range(50):
         wrong = case(draw)
-        code, said = told(wrong, monkeypatch, capsys)
+        code, said = told(wrong, monkeypatch)
         refused += code == 2
         if found := fault(wrong, code, said):
             faults.append((found, wrong.change, said))
     assert not faults and refused > 25, faults
 
 
-def test_the_nearest_name_is_told(begun: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_nearest_name_is_told(begun: None, monkeypatch: pytest.MonkeyPatch) -> None:
     draw, right, asked = random.Random(5), 0, 0
     while asked < 40:
         wrong = case(draw)
         if wrong.near and len(wrong.near) > 4:
-            _, said = told(wrong, monkeypatch, capsys)
+            _, said = told(wrong, monkeypatch)
             asked, right = asked + 1, right + (f"did you mean {wrong.near!r}" in said)
     assert right >= 0.85 * asked
