@@ -26,7 +26,6 @@ def main(cuts: int = 300, levels: int = 20) -> None:
         rows = mounted(folder / "disk", levels)
         steps = (2, 7, 11, 23)
         injected = [inject(folder / f"{kind} {step}", kind, step) for kind in KINDS for step in steps]
-        back = [inject(folder / f"{kind}, back", kind, 11, rollbacks=2) for kind in KINDS]
     stopped = sum(row["in_step"] and row["kept_finite"] and row["one_line"] for row in injected)
     result = {
         "power_cuts": {
@@ -44,14 +43,6 @@ def main(cuts: int = 300, levels: int = 20) -> None:
             "injections": len(injected),
             "stopped_in_the_step_with_nothing_kept": stopped,
             "plain_loops_spoiled": sum(plain_loop(kind, step) for kind in KINDS for step in steps),
-        },
-        "back_to_the_last_checkpoint": {
-            "injections": len(back),
-            "finished_at_a_lower_rate": sum(row["finished"] and row["kept"] and len(row["back"]) == 1 for row in back),
-            "ended_since_no_rate_mends_it": [
-                row["kind"] for row in back if not row["finished"] and row["kept"] and row["one_line"]
-            ],
-            "finished_without": sum(row["finished"] for row in injected),
         },
     }
     print(json.dumps(result))

@@ -111,6 +111,21 @@ def test_check_prints_and_gives_json(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "network.UNet.width=8" in found["suggestion"]["changes"]
 
 
+def test_the_command_that_is_suggested_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = pictures(tmp_path / "my own")
+    assert unnoise(monkeypatch, "check", data, "--no-forecast") == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  unnoise train ")]
+    monkeypatch.chdir(tmp_path)
+    soon = ["train.Trainer.steps=2", "train.Trainer.tensorboard=false", "train.Trainer.health_every=0", "model.Defaults.steps=2"]
+    words = shlex.split(line)[1:]
+    assert unnoise(monkeypatch, *words, "--no-report", *(f"--set={change}" for change in soon)) == 0
+    run = tmp_path / words[words.index("--out") + 1]
+    losses = [row["loss"] for row in map(json.loads, (run / "log.jsonl").open()) if "loss" in row and row["step"] == 2]
+    assert (run / "weights.safetensors").is_file() and 0 < losses[-1] < 100
+
+
 def test_a_dry_run_trains_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     changes = [f"--set={change}" for change in [*TINY, "domain.Images.size=8"]]
     data = pictures(tmp_path / "mine")
