@@ -52,7 +52,7 @@ def film(model: unnoise.Model, out: Path) -> None:
     states: list[tuple[float, Tensor]] = []
     model.defaults = dataclasses.replace(model.defaults, batch=FILMED)
     walk = {"steps": FRAMES, "sampler": FlowAdams(), "times": Auto()}
-    x = model.sample(FILMED, seed=1000, callback=lambda moment: states.append((moment.t, moment.x)), **walk)  # type: ignore[arg-type]
+    x = model.sample(FILMED, seed=100, callback=lambda moment: states.append((moment.t, moment.x)), **walk)  # type: ignore[arg-type]
     frames = [sheet([model.domain.to_pil(unit(model, x_t, t).clamp(-1, 1))]) for t, x_t in states[:-1]]  # type: ignore[attr-defined]
     frames.append(sheet([model.domain.to_pil(x)]))  # type: ignore[attr-defined]
     delays = [STEP] * (len(frames) - 1) + [HOLD]
