@@ -66,7 +66,7 @@ def classifier(real: Real, data: str, say: Say = lambda line: None) -> Classifie
         kept = Classifier.load(path)
         if (kept.shape, kept.classes, kept.data) == (shape, len(real.classes), data):
             return kept
-    say(f"a classifier of the data's own is trained, once; it stays in {path}")
+    say(f"a classifier of the data's own is trained, once, in a minute or more; it stays in {path}")
     trained = train(*real.labelled(real.train), len(real.classes))
     trained.data = data
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,7 @@ def autoencoder(real: Real, data: str, say: Say = lambda line: None) -> Autoenco
         kept = Autoencoder.load(path)
         if (kept.shape, kept.data) == (tuple(real.train["x"].shape[1:]), data):
             return kept
-    say(f"an autoencoder of the data's own is trained, once; it stays in {path}")
+    say(f"an autoencoder of the data's own is trained, once, in a minute or more; it stays in {path}")
     trained = train_autoencoder(real.train["x"])
     trained.data = data
     path.parent.mkdir(parents=True, exist_ok=True)
