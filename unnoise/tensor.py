@@ -161,11 +161,11 @@ def _split(integers: Seeds) -> tuple[Tensor, Tensor]:
 
 def _philox(counter: list[Tensor], key: tuple[Tensor, Tensor]) -> list[Tensor]:
     c0, c1, c2, c3 = counter
-    k0, k1 = key[0][:, None], key[1][:, None]
-    for _ in range(ROUNDS):
+    turn = torch.arange(ROUNDS, device=c0.device)[:, None, None]
+    keys = [((part[:, None] + turn * weyl) & WORD).unbind() for part, weyl in zip(key, WEYL, strict=True)]  # each (B, 1)
+    for k0, k1 in zip(*keys, strict=True):
         p0, p1 = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]  # 64-bit products: the wrapped sign bit is masked away
         c0, c2 = (p1 >> 32).bitwise_xor_(c1).bitwise_xor_(k0), (p0 >> 32).bitwise_xor_(c3).bitwise_xor_(k1)
         c0, c2 = c0.bitwise_and_(WORD), c2.bitwise_and_(WORD)
         c1, c3 = p1.bitwise_and_(WORD), p0.bitwise_and_(WORD)
-        k0, k1 = (k0 + WEYL[0]) & WORD, (k1 + WEYL[1]) & WORD
     return [c0, c1, c2, c3]
