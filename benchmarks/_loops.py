@@ -36,14 +36,14 @@ def find() -> None:
         setattr(sys.modules["torchvision"], name.split(".")[1], sys.modules[name])
 
 
-def diffusers(network: Any, batches: Batches, device: str) -> Step:
+def diffusers(network: Any, batches: Batches, device: str, precision: str = "fp32") -> Step:
     """Of diffusers' example of unconditional training with its defaults, with averaging and on one device."""
     from accelerate import Accelerator
     from diffusers import DDPMScheduler, UNet2DModel
     from diffusers.optimization import get_scheduler
     from diffusers.training_utils import EMAModel
 
-    accelerator = Accelerator(cpu=device == "cpu")
+    accelerator = Accelerator(cpu=device == "cpu", mixed_precision="bf16" if precision == "bf16" else "no")
     noising: Any = DDPMScheduler(num_train_timesteps=T, beta_schedule="linear")
     optimizer = torch.optim.AdamW(network.parameters(), RATE, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8)
     rates = get_scheduler("cosine", optimizer, num_warmup_steps=500, num_training_steps=100_000)

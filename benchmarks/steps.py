@@ -142,7 +142,7 @@ def measure(data: Path, options: dict[str, Any]) -> dict[str, Any]:
     device, rounds, batch = options["device"], int(options["rounds"]), int(options["batch"])
     setting = arranged(data, options)
     stream = batches(data, batch)
-    others = {"diffusers": _loops.diffusers(twin(setting, device), stream, device)}
+    others = {"diffusers": _loops.diffusers(twin(setting, device), stream, device, options["precision"])}
     for name in filter(None, options["others"].split(",")):
         others[name] = _loops.OTHERS[name](options["size"], stream, device)
     for step in others.values():  # the first one makes what is kept from step to step
