@@ -1,12 +1,13 @@
 """`unnoise serve` under load, as a process of its own, on loopback.
 
-`python -m benchmarks serve RUN [--parts=digests,load,...] [--seconds=60] [--clients=64] [--threads=2] [--steps=20] [--share=1]`
+`python -m benchmarks serve RUN [--parts=digests,load,...] [--seconds=60] [--clients=64] [--threads=N] [--steps=20] [--share=1]`
 
 A share below 1 makes as many cases less of what is counted, to try whether it runs.
 
 digests: 100 seeds alone, in requests of 2, 3 and 8, among strangers, and by the command line: equal sha256.
 load: clients that ask for unlike samples as fast as they are answered, beside 100 sockets that send a byte a second; the sha256
-    of every picture against that of its own made alone; accepted throughput over that of the same work in full batches offline.
+    of every picture against that of its own made alone; accepted throughput, from the first request to the last answer, over that of
+    the same work in full batches offline, with as many threads: the server's own choice, if not given.
 peer: the same requests (plain ones) to FastAPI around a loop of diffusers, one at a time, with the equal network.
 memory: what a server holds after 200 and after 1,200 requests, and after 500 that fail.
 fuzz: 5,000 cases of schemathesis and 2,000 of broken HTTP: no 5xx, no trace or path, the same pictures afterwards.
@@ -33,6 +34,7 @@ import torch
 from benchmarks._fuzz import broken, schemathesis
 from benchmarks._serving import TOKEN, Process, exported_peer
 from unnoise.model import load as load_run
+from unnoise.serve.server import spare
 from unnoise.task.sample import Order, sample, sampling_by
 
 SLOW = 100  # sockets
@@ -311,7 +313,7 @@ def main(*arguments: str) -> None:
         "parts": "digests,load,peer,memory,fuzz,stops",
         "seconds": "60",
         "clients": "64",
-        "threads": "2",
+        "threads": str(spare()),
         "steps": "20",
         "share": "1",
     }
