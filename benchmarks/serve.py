@@ -6,8 +6,8 @@ A share below 1 makes as many cases less of what is counted, to try whether it r
 
 digests: 100 seeds alone, in requests of 2, 3 and 8, among strangers, and by the command line: equal sha256.
 load: clients that ask for unlike samples as fast as they are answered, beside 100 sockets that send a byte a second; the sha256
-    of every picture against that of its own made alone; accepted throughput, from the first request to the last answer, over that of
-    the same work in full batches offline, with as many threads: the server's own choice, if not given.
+    of every picture against that of its own made alone; accepted throughput, from the first request to the last answer, over that
+    of the same work in full batches offline, with as many threads: the server's own choice, if not given.
 peer: the same requests (plain ones) to FastAPI around a loop of diffusers, one at a time, with the equal network.
 memory: what a server holds after 200 and after 1,200 requests, and after 500 that fail.
 fuzz: 5,000 cases of schemathesis and 2,000 of broken HTTP: no 5xx, no trace or path, the same pictures afterwards.
