@@ -64,21 +64,3 @@ def test_every_paper_says_what_it_claims_and_what_was_measured() -> None:
                 "What it claims", "The algorithm, and our lines", "How to run it", "What we measured",
             ]  # fmt: skip
             assert "arxiv.org/abs/" in text and "{literalinclude}" in text
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}-{page.stem}")
-def test_commands_have_the_verbs_options_and_recipes_that_there_are(page: Path) -> None:
-    from typer.main import get_command
-
-    import unnoise.cli.verbs  # noqa: F401
-    from unnoise.cli.app import app
-    from unnoise.recipe import names
-
-    verbs = get_command(app).commands  # type: ignore[attr-defined]
-    for line in re.findall(r"`unnoise ([^`\n]+)`", page.read_text("utf-8")):
-        verb, *words = line.split()
-        assert verb in verbs, line
-        known = {option for parameter in verbs[verb].params for option in parameter.opts}
-        assert {word for word in words if word.startswith("--")} <= known, line
-        if verb == "train" and words and words[0].islower() and not words[0].startswith("-"):
-            assert words[0] in names(), line
