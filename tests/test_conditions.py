@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,12 @@ def test_from_a_table_to_a_picture_and_back(pictures: Path, tmp_path: Path) -> N
     """The run is told all three, samples by names, and a picture's metadata make it again."""
     recipe = Recipe.read("pictures", [f"domain.Images.root={str(pictures)!r}", "domain.Images.drop.label=0.2", *SMALL])
     train(recipe, tmp_path / "run", device="cpu", report=False, say=lambda line: None)
+    table = next(pictures.glob("metadata.*"))
+    before = table.read_text()
+    table.write_text(re.sub(r"\b1(\d\d)\b", r"9\1", before))
+    with pytest.raises(ValueError, match=r"conditions\.weight\.mean was .*, is now"):
+        train(recipe, tmp_path / "run", device="cpu", report=False, say=lambda line: None)
+    table.write_text(before)
     model = load(tmp_path / "run")
     assert model.conds["label"].drop == 0.2 and model.conds["weight"].mean > 100 and model.conds["tags"].words == ("red", "round")
     values = model.conditions({"label": "cat", "weight": 3.5, "round": True}, 2)

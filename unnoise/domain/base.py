@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from unnoise.condition import Condition
+from unnoise.domain.balance import counted
 from unnoise.tensor import Cond, Rng, permutation
 
 if TYPE_CHECKING:
@@ -175,10 +176,8 @@ def condition_facts(conds: Mapping[str, Condition], columns: Mapping[str, np.nda
     counts, spread, table = {}, {}, {}
     for name, condition in conds.items():
         column = columns[name]
-        if condition.classes:
-            counts[name] = np.bincount(column, minlength=len(condition.classes) + 1)[: len(condition.classes)].tolist()
-        elif condition.words:
-            counts[name] = np.nansum(column, 0).astype(int).tolist()
+        if condition.classes or condition.words:
+            counts[name] = list(counted(condition, column).values())
         elif not condition.shape and np.isfinite(column).any():
             present = column[np.isfinite(column)].astype(np.float64)
             quantiles = np.quantile(present, np.linspace(0, 1, 101)).tolist()

@@ -89,7 +89,7 @@ def merged(conds: Conditions, more: Conditions) -> Conditions:
         ValueError: If both know one of a name, but not of the same classes.
     """
     for name in conds.keys() & more.keys():
-        if conds[name].classes != more[name].classes:
+        if (conds[name].classes, conds[name].words) != (more[name].classes, more[name].words):
             raise ValueError(f"the guiding network has other classes of {name!r} than the model: expected the same, in order")
     return {**more, **conds}
 

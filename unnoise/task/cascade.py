@@ -100,7 +100,8 @@ def _known(models: Sequence[Model]) -> dict[str, Condition]:
         for name, one in model.conds.items():
             if model.shown and name in model.shown.conds:
                 continue
-            if known.setdefault(name, one).classes != one.classes:
+            before = known.setdefault(name, one)
+            if (before.classes, before.words) != (one.classes, one.words):
                 raise ValueError(f"condition {name!r}: the runs have other classes; expected the same in all of them")
     return known
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from unnoise.condition import complete, drop
+from unnoise.condition import Conditions, complete, drop
 from unnoise.model import Model
 from unnoise.recipe import Recipe, RecipeError
 from unnoise.task import machine, ranks, recognition
@@ -89,7 +89,7 @@ def train(
             pairing.check(several.rows(trainer.batch), trainer.micro_batch)
         if not (out / "recipe.toml").exists():
             several.by_first(lambda: model.describe(out))
-        options: dict[str, Any] = recipe.resolved().flat()
+        options: dict[str, Any] = recipe.resolved().flat() | standardised(model.denoiser.conds)
         averaged = setting.trainer.fit(
             model.denoiser,
             setting.objective,
@@ -109,6 +109,12 @@ def train(
         with ranks.alone():
             _conclude(recipe, model, out, report, say)
     return model
+
+
+def standardised(conds: Conditions) -> dict[str, float]:
+    """The mean and deviation of each number, as options: a run does not go on with others, nor without any."""
+    numbers = {name: one for name, one in conds.items() if (one.mean, one.std) != (0.0, 1.0)}
+    return {f"conditions.{name}.{key}": getattr(one, key) for name, one in numbers.items() for key in ("mean", "std")}
 
 
 def _conclude(recipe: Recipe, model: Model, out: Path, report: bool, say: Callable[[str], object]) -> None:
