@@ -10,7 +10,7 @@ from typing import NoReturn
 import unnoise.cli.verbs  # noqa: F401  (each file adds its verb to the app)
 from unnoise.cli.app import app
 
-GRACE = 2.0  # seconds for another process to say what is wrong
+GRACE = 20.0  # seconds for another process to say what is wrong; torchrun ends this one as soon as it has
 
 
 def run() -> None:
@@ -23,7 +23,7 @@ def run() -> None:
         if os.environ.get("UNNOISE_DEBUG"):
             raise
         if _told_by_another(error):
-            time.sleep(GRACE)  # torchrun ends all as soon as one has left
+            time.sleep(GRACE)  # to leave first would have torchrun end the one that tells
             sys.exit(_code(error))
         _leave(_line(error), _code(error))
     sys.exit(code or 0)
