@@ -11,6 +11,7 @@ from training import At, Points, denoise, network, outcome, send, silent
 from unnoise.tensor import Rng
 from unnoise.train import EMA, Order, State, Trainer, load
 from unnoise.train.batches import ahead, stream
+from unnoise.train.learner import shortened
 from unnoise.train.log import Progress
 
 # -- the average
@@ -195,3 +196,17 @@ def test_bad_options_are_refused(option):
 def test_losses_must_be_one_for_each_sample(tmp_path):
     with pytest.raises(ValueError, match=r"losses of shape \(\); expected \(4,\)"):
         Trainer(5, 4).fit(network(), lambda m, b, r: denoise(m, b, r).mean(), Points(), tmp_path, say=silent)
+
+
+@pytest.mark.parametrize("most", [0.5, 1e6, math.inf])
+@pytest.mark.parametrize("other", [torch.float32, torch.float64])
+def test_gradients_are_clipped_as_torch_does_to_the_bit(most, other):
+    def weights() -> list[torch.Tensor]:
+        made = [torch.nn.Parameter(torch.zeros(k, 7)) for k in range(1, 9)] + [torch.nn.Parameter(torch.zeros(3, dtype=other))]
+        for k, weight in enumerate(made[1:]):
+            weight.grad = Rng(k).normal(weight.shape, "gradient", dtype=weight.dtype)[0]
+        return made
+
+    ours, theirs = weights(), weights()
+    assert torch.equal(shortened(iter(ours), most), torch.nn.utils.clip_grad_norm_(theirs, most))
+    assert all(torch.equal(a.grad, b.grad) for a, b in zip(ours[1:], theirs[1:], strict=True))
