@@ -141,6 +141,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
         (["train", "digits", "--set", "sampler.DDIM.etaa=1"], "did you mean 'eta'"),
         (["train", "digits", "--data", tmp_path / "empty"], "own data"),
         (["train", "pictures"], "--data"),
+        (["train", tmp_path / "texts"], f"unnoise train pictures --data {tmp_path / 'texts'}"),
         (["train", "pictures", "--data", tmp_path / "empty"], "empty"),
         (["train", "pictures", "--data", tmp_path / "texts"], "texts"),
         (["train", "pictures", "--data", tmp_path / "nowhere"], "nowhere"),

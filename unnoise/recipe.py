@@ -298,6 +298,10 @@ def _text(source: str | Path) -> str:
     known = names()
     if str(source) in known:
         return resources.files("unnoise.recipes").joinpath(f"{source}.toml").read_text("utf-8")
+    if path.is_dir():
+        raise RecipeError(
+            f"{source} is a folder; expected a recipe, and the folder as its data: unnoise train pictures --data {source}"
+        )
     raise RecipeError(f"no recipe {str(source)!r}{_hint(str(source), known)}; `unnoise recipes` lists them")
 
 
