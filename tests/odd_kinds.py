@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 from odd_png import Odd
+from pictures import encoded as saved
+from pictures import over
 from PIL import Image, ImageCms
 
 RANDOM = np.random.default_rng(12)
@@ -32,18 +34,6 @@ TURNED = {
     7: lambda a: a.swapaxes(0, 1)[::-1, ::-1],
     8: lambda a: np.rot90(a, -1),
 }  # how a camera lays down an upright picture
-
-
-def saved(picture: np.ndarray | Image.Image, kind: str, **options: Any) -> bytes:
-    image = picture if isinstance(picture, Image.Image) else Image.fromarray(np.ascontiguousarray(picture))
-    out = io.BytesIO()
-    image.save(out, kind, **options)
-    return out.getvalue()
-
-
-def white(rgba: np.ndarray) -> np.ndarray:
-    share = rgba[..., 3:] / 255
-    return np.rint(rgba[..., :3] * share + 255 * (1 - share))
 
 
 def exif(orientation: int) -> Image.Exif:
@@ -114,7 +104,7 @@ def webps() -> dict[str, Odd]:
     made = {
         "lossless": (lossless, SHARP, 0),
         "lossy": (saved(SMOOTH, "WEBP", quality=100), SMOOTH, FAR),
-        "with alpha": (clear, white(ALPHA), 1),
+        "with alpha": (clear, over(ALPHA, 1, 255), 1),
         "of two frames": (saved(SHARP, "WEBP", lossless=True, save_all=True, append_images=[second]), SHARP, 0),
         "turned": (saved(TURNED[6](SHARP), "WEBP", lossless=True, exif=exif(6).tobytes()), SHARP, 0),
         "with a profile": (saved(SHARP, "WEBP", lossless=True, icc_profile=_profile()), SHARP, 0),

@@ -9,7 +9,8 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
-from odd_kinds import SHARP, saved
+from odd_kinds import SHARP
+from pictures import encoded as saved
 
 GOOD = saved(SHARP, "PNG")
 NAMES = {

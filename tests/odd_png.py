@@ -7,6 +7,7 @@ import zlib
 from dataclasses import dataclass
 
 import numpy as np
+from pictures import over
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))  # x, y, every dx, dy
@@ -83,18 +84,12 @@ def random(depth: int, colour: int) -> np.ndarray:
     return RANDOM.integers(0, 2**depth, (HEIGHT, WIDTH, BANDS[colour]), np.uint16)
 
 
-def over(pixels: np.ndarray, top: int) -> np.ndarray:
-    """On white."""
-    share = pixels[..., -1:] / top
-    return np.rint(pixels[..., :-1] * share + top * (1 - share))
-
-
 def meant(samples: np.ndarray, depth: int, colour: int) -> np.ndarray:
     """The pixels that such a file shows, on white."""
     if colour == 3:
         return PALETTE[samples[..., 0]].astype(float)
     if colour in (4, 6):
-        return over(samples, 2**depth - 1)
+        return over(samples, 1, 2**depth - 1)
     return samples * (255.0 / (2**depth - 1) if depth < 8 else 1.0)
 
 
@@ -121,7 +116,7 @@ def kinds() -> dict[str, Odd]:
     for depth in DEPTHS[3]:
         x, alpha = random(depth, 3), RANDOM.integers(0, 256, 2**depth, np.uint8)
         table = chunk(b"PLTE", PALETTE[: 2**depth].tobytes()) + chunk(b"tRNS", alpha.tobytes())
-        shown = over(np.concatenate([PALETTE[x[..., 0]], alpha[x[..., 0]][..., None]], -1), 255)
+        shown = over(np.concatenate([PALETTE[x[..., 0]], alpha[x[..., 0]][..., None]], -1), 1, 255)
         found[f"png palette {depth}, half clear"] = Odd(png(x, depth, 3, before=table), shown, 1)
     x = random(8, 2)
     for kind, name in enumerate(("none", "sub", "up", "average", "paeth")):

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import tifffile
-from odd_kinds import ALPHA, BITS, DEEP, FAR, FLOATS, GREY, NEAR, SHARP, SMOOTH, TURNED, exif, saved, white
+from odd_kinds import ALPHA, BITS, DEEP, FAR, FLOATS, GREY, NEAR, SHARP, SMOOTH, TURNED, exif
 from odd_png import Odd
+from pictures import encoded as saved
+from pictures import over
 from PIL import Image
 
 TAGS = {"width": 256, "height": 257, "strips": 273, "counts": 279}
@@ -44,7 +46,7 @@ def plain() -> dict[str, tuple[bytes, np.ndarray, float]]:
         "1 bit": (saved(BITS, "TIFF"), 255 * BITS),
         "1 bit, group 4": (saved(BITS, "TIFF", compression="group4"), 255 * BITS),
         "few colours": (saved(few, "TIFF"), np.asarray(few.convert("RGB"))),
-        "alpha": (saved(ALPHA, "TIFF"), white(ALPHA), 1),
+        "alpha": (saved(ALPHA, "TIFF"), over(ALPHA, 1, 255), 1),
         "CMYK": (saved(Image.fromarray(cmyk, "CMYK"), "TIFF"), SHARP),
         "pages": (written(np.stack([SHARP, 255 - SHARP]), **rgb), SHARP),
         "tiles": (written(SHARP, tile=(16, 16), **rgb), SHARP),

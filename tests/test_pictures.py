@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from odd_kinds import TURNED
 from pictures import ALIKE, DEEP, DEEP_RGBA, FIVE, FLOATS, GREY, MODES, RGB, RGBA, decoded, encoded, many, over, tiff
 from PIL import Image
 
@@ -57,18 +58,6 @@ def test_colour_to_grey_is_luminance() -> None:
     np.testing.assert_allclose(
         decoded(encoded(RGB, "PNG"), channels=1)[..., 0], np.asarray(Image.fromarray(RGB).convert("L")), atol=1
     )
-
-
-TURNED = {
-    1: lambda a: a,
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: np.rot90(a, 1),
-    7: lambda a: a.swapaxes(0, 1)[::-1, ::-1],
-    8: lambda a: np.rot90(a, -1),
-}  # how a camera lays down an upright picture
 
 
 @pytest.mark.parametrize("orientation", TURNED)
