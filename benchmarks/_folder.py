@@ -15,10 +15,10 @@ from torch.utils.data import DataLoader, Dataset
 
 
 class Folder(Dataset):
-    """The JPEGs below a folder."""
+    """The JPEG and PNG files below a folder."""
 
     def __init__(self, root: Path) -> None:
-        self.paths = sorted(root.rglob("*.jpg"))
+        self.paths = sorted(path for path in root.rglob("*") if path.suffix in (".jpg", ".png"))
 
     def __len__(self) -> int:
         return len(self.paths)

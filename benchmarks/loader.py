@@ -2,7 +2,7 @@
 
     python -m benchmarks loader DATA [--batch=128] [--most=0] [--others=datasets,folder]
 
-DATA is an archive of JPEGs in train/CLASS/ (`cifar10-jpeg.tar.gz`; `--most` of each class, 0: all) or a folder of such. Each
+DATA is an archive of pictures in train/CLASS/ (`cifar10-jpeg.tar.gz`; `--most` of each class, 0: all) or a folder of such. Each
 start is a process of its own, timed from the moment everything is imported to the first batch: the first start builds the cache
 (ours and that of `datasets` are empty; the file system's is warm), the second finds it. Then come batches, one after the other in
 shuffled order, and for ours three epochs, with the memory that the process holds after each. `datasets` may lie in a folder named
