@@ -58,9 +58,9 @@ def main(*arguments: str) -> None:
     told: dict[str, Any] = {"options": options}
     with tempfile.TemporaryDirectory() as below:
         root = unpacked(Path(data), Path(below), PICTURES)
-        plain = stepper(root, options, Path(below) / "plain")
+        plain = stepper(root, options, Path(below))
         for name in options["only"].split(","):
-            changed = stepper(root, options, Path(below) / name, OPTIONS[name])
+            changed = stepper(root, options, Path(below), OPTIONS[name])
             told[name] = pairs(changed, plain, int(options["rounds"]), options["device"])
             print(name, told[name], file=sys.stderr)
     print(json.dumps(told, indent=1))
