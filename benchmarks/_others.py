@@ -19,7 +19,7 @@ from benchmarks._loops import RATE
 from unnoise.domain import Images
 from unnoise.train import read_weights, write_weights
 
-SHAPE, BATCH, BLOCK, EVALUATIONS, TRIED = (3, 32, 32), 16, 50, 50, 100
+SHAPE, BATCH, BLOCK, EVALUATIONS, TRIED = (3, 32, 32), 16, 50, 50, 50
 WIDTHS = (32, 64, 96, 96)  # of diffusers' network; its norms have groups of 32
 SIZE = "speed"
 _loops.WIDTHS[SIZE] = (16, (1, 2, 4, 8))  # of lucidrains' network: the multipliers are its own

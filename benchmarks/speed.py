@@ -38,7 +38,7 @@ OPTIONS = {"n": "1000", "device": "cpu", "minutes": "10,20", "programs": "ours,d
 PROGRAMS: dict[str, Program] = {
     one.name: one
     for one in (
-        Ours("ours", guide=0.25, scale=1.5),
+        Ours("ours", guide=0.25, scale=1.75),
         Diffusers("diffusers"),
         Lucidrains("lucidrains"),
         Diffusers("diffusers x10", 10 * RATE),
@@ -62,10 +62,11 @@ def main(*arguments: str) -> None:
 def compared(data: Path, folder: Path, programs: list[Program], minutes: list[float], n: int, device: str) -> dict[str, Any]:
     judge = Classifier.load(features(data)[0])
     domain = Images(str(data), size=32)
-    test = items(domain, "test", REFERENCE)
-    sets = {"real": items(domain, "train", n)}
+    sets = {"real": items(domain, "train", n)["x"]}
     facts: dict[str, dict[str, Any]] = {"real": {}}
-    moments = Moments(judge.features(test))
+    test = items(domain, "test", REFERENCE)
+    reference = judge.features(test["x"])
+    moments = Moments(reference)
 
     def distance(x: Tensor) -> float:
         return frechet(moments, Moments(judge.features(x)))
@@ -73,10 +74,11 @@ def compared(data: Path, folder: Path, programs: list[Program], minutes: list[fl
     for program in programs:
         for one in reversed(trained(program, data, folder, minutes, device)):  # the longest first: others choose by it
             sets[one.name], facts[one.name] = one.samples(n, device, distance), one.facts()
-    rows = {name: facts[name] | told(judge.features(test), judge.features(x)) for name, x in sets.items()}
+    rows = {name: facts[name] | told(reference, judge.features(x)) for name, x in sets.items()}
     picture(domain, sets, folder)
     return {
-        "pictures": n, "reference": REFERENCE, "goal": GOAL, "judge_accuracy": accuracy(judge, data), "of": rows,
+        "pictures": n, "reference": REFERENCE, "goal": GOAL, "of": rows,
+        "accuracy of the features": judge.accuracy(test["x"], test["label"]),
         "ratio": {f"{m:g} minutes": ratio(rows, m) for m in minutes},
     }  # fmt: skip
 
@@ -104,15 +106,10 @@ def ratio(rows: dict[str, dict[str, Any]], minutes: float) -> dict[str, Any]:
     }
 
 
-def accuracy(judge: Classifier, data: Path) -> float:
-    test = Images(str(data), size=32, conditions=("label",)).dataset("test").batch(torch.arange(2000))
-    return judge.accuracy(test["x"], test["label"])
-
-
-def items(domain: Images, split: str, n: int) -> Tensor:
+def items(domain: Images, split: str, n: int) -> dict[str, Tensor]:
     """The first n pictures of a split in a keyed order."""
     dataset = domain.dataset(split)
-    return dataset.batch(permutation(len(dataset), 0, f"benchmark {split}")[:n])["x"]
+    return dataset.batch(permutation(len(dataset), 0, f"benchmark {split}")[:n])
 
 
 def picture(domain: Images, sets: dict[str, Tensor], folder: Path) -> None:
