@@ -71,7 +71,9 @@ class Offset(Codec):
     with the mean over the n places of each channel. What is eps ~ N(0, I) for z is noise of covariance I + strength^2 1 1^T in
     each channel for x, the law of eps + strength (one normal number a channel). Training, walks of all kinds, guidance and the
     prior that they begin from then have this one law, where `Denoising.offset` changes the training alone and samples begin
-    from another noise than the last that was trained. Of z |z| < 2 for data in [-1, 1], which `Clip` would cut: do without it.
+    from another noise than the last that was trained. The loss counts brightness as one direction of z among n, though (there
+    gain^2 times): it is learnt late, and errors in it come out gain times as large. Of z |z| < 2 for
+    data in [-1, 1], which `Clip` would cut: give it high = 2 and low = -2, or do without.
 
     Args:
         strength: 0.1 in the reference; 0 is `Identity`.
