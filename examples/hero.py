@@ -27,7 +27,7 @@ SIDE, GAP = 64, 6  # pixels of a picture on a sheet, and between two
 COLUMNS, ROWS, FILMED = 12, 4, 10
 HOLD = 1800  # milliseconds of the film's last frame
 STEP, FRAMES = 110, 24
-HOLED = (3, 5, 8)  # the classes that are inpainted
+HOLED = (4, 5, 8)  # the classes that are inpainted
 
 
 def sheet(rows: list[list[Image.Image]]) -> Image.Image:
