@@ -1,4 +1,4 @@
-"""How pictures are varied while a network learns, and what it is told of it. `[augment.Geometric]` in a recipe is `Geometric(...)`."""
+"""How pictures are varied while a network learns, and what it is told of it. In a recipe `[augment.Geometric]`."""
 
 from unnoise.augment.geometric import AUGMENT, Augment, Geometric
 

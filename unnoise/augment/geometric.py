@@ -54,8 +54,8 @@ class Moves(NamedTuple):
     def told(self) -> Tensor:
         """(B, 9): mirror, upset, scale, cos - 1 and sin of the turn, stretch cos and sin of twice its direction, right, down.
 
-        Twice, as a direction and its opposite are one: by the angle itself (-stretch, along) would be told as (stretch, along + pi)
-        is, which grows where the other shrinks.
+        Twice, as a direction and its opposite are one: by the angle itself (-stretch, along) would be told as
+        (stretch, along + pi) is, which grows where the other shrinks.
         """
         turned = [self.turn.cos() - 1, self.turn.sin()]
         stretched = [self.stretch * (2 * self.along).cos(), self.stretch * (2 * self.along).sin()]
