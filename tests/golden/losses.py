@@ -147,7 +147,7 @@ def resampler(case: Case) -> Mapping[str, Result]:
     law = Importance(case.hyper["T"], case.hyper["history_per_term"], case.hyper["uniform_prob"])
     after, shares = [], []
     for part, losses in zip(case.inputs["ts"], case.inputs["losses"], strict=True):
-        law.remember(part, losses)
+        law.hear(part, losses)
         p = law.probabilities()
         after.append(p if bool((law.counts == law.history).all()) else torch.ones_like(p))
         shares.append(1 / (law.parts * p))

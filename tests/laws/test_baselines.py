@@ -109,11 +109,11 @@ def test_noise_reaches_further_while_the_discriminator_is_sure_and_its_law_is_ha
     start = float(game.reach)
     for sure, turn in ((1.0, 1), (-1.0, -1)):
         before = float(game.reach)
-        game.adapt(torch.full((6,), sure))
+        game.hear(torch.full((6,), sure))
         assert float(game.reach) - before == pytest.approx(turn * 0.1)
     assert float(game.reach) == pytest.approx(start)
     for _ in range(30):
-        game.adapt(torch.ones(6))
+        game.hear(torch.ones(6))
     assert float(game.reach) == 1.0
     seen: list[Tensor] = []
 
