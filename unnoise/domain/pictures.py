@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-SEEN = 48  # pixels: what is smaller is enlarged on a sheet
+SEEN = 96  # pixels: what is smaller is enlarged on a sheet
 
 
 class Pictures(Domain):
