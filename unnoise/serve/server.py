@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import sys
 import threading
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,7 @@ from unnoise.serve.store import Store
 LOCAL = ("127.0.0.1", "localhost", "::1")
 HANDS = 4  # threads beside the event loop
 TICK = 0.5  # seconds between looks at jobs that nobody waits for
+SWITCH = 0.0005  # seconds that a thread may keep the interpreter from the engine, which gives it up at each operation; else 0.005
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,7 @@ def serve(order: Order, log_level: str = "info") -> None:
     """
     service = Service(order)
     set_up(log_level)
+    sys.setswitchinterval(SWITCH)
     listener = listening(order)
     port = listener.getsockname()[1]
     server = Server(config(service, port), service.desk)
