@@ -117,7 +117,7 @@ def test_a_walk_is_shown_from_noise_to_picture(run: Path, tmp_path: Path, kind: 
     shown, delays = frames_of(found.path)
     assert len(shown) == found.frames == 6 and delays[0] == 80 and delays[-1] == 1080
     last = shown[-1]
-    half = (last.shape[1] - 16) // 2  # a gap of 8 pixels, enlarged twice
+    half = (last.shape[1] - 8) // 2  # between them a gap of 8 pixels
     assert np.abs(last[:, :half] - last[:, -half:]).mean() < 2, "at its end the state is what is believed"
     assert np.abs(shown[0][:, :half] - shown[0][:, -half:]).mean() > 20
     assert (tmp_path / "sheet.png").is_file()
