@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.__main__ import about
 from benchmarks.claims._claim import Arm, Claim
 from unnoise.task.evaluate import Wish, evaluate
 from unnoise.task.likelihood import Wish as Asked
@@ -68,6 +68,7 @@ def measured(arm: Arm, seed: int, numbers: tuple[str, ...] | list[str], say: Say
         told = likelihood(run, "val", Asked(ITEMS, "bound", draws=DRAWS), device="cpu")["bound"]
         found |= {"bound": told["bits_per_dim"]}
     history = History.read(run)
-    found |= {"updates": arm.updates, "training": round(history.total("cpu_seconds") or 0), "date": time.strftime("%Y-%m-%d")}
+    found |= {"updates": arm.updates, "training": round(history.total("cpu_seconds") or 0)}
+    found |= {key: about()[key] for key in ("date", "commit")}
     say("   " + ", ".join(f"{key} {value}" for key, value in found.items()))
     return found

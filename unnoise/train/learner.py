@@ -160,8 +160,15 @@ def shortened(weights: Iterable[Tensor], most: float) -> Tensor:
         return torch.nn.utils.clip_grad_norm_(weights, most, foreach=True)
     # The same to the bit, without sorting them by device and type first, which takes as long as the work.
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-    torch._foreach_mul_(gradients, (most / (norm + 1e-6)).clamp(max=1.0))
+    share = (most / (norm + 1e-6)).clamp(max=1.0)
+    if not _is_one(share):
+        torch._foreach_mul_(gradients, share)
     return norm
+
+
+def _is_one(share: Tensor) -> bool:
+    """Whether a product with it, a whole pass over memory, can be left out. A device is not asked: it would be waited for."""
+    return share.device.type == "cpu" and bool(share == 1)
 
 
 def modules(objective: Any) -> nn.Module:
