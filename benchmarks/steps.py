@@ -40,6 +40,8 @@ GOALS = {"diffusers": 0.97, "lucidrains per FLOP": 1.2, "azula per FLOP": 1.0, "
 SMALL = ("network.UNet.width=64", "network.UNet.multipliers=[1, 2, 2]", "network.UNet.groups=32")
 PLAIN = ("network.UNet.dropout=0", "train.Trainer.steps=1000000", "train.Trainer.save_every=1000000",
          "train.Trainer.preview_every=0", "train.Trainer.validate_every=0", "train.Trainer.tensorboard=false")  # fmt: skip
+# What ours leaves out to be of one kind with another's network: they are compared once more so.
+ALIKE = {"azula": ("network.UNet.attention=[]",)}
 BATCHES = {"small": 16, "large": 8}
 PICTURES = 200  # of each class
 
@@ -134,8 +136,8 @@ def update(setting: Setting, rounds: int, device: str, shrink: float) -> dict[st
         for copy, weight in zip(copies, plain.parameters(), strict=True):
             copy.copy_(0.9999 * copy + 0.0001 * weight.detach())
 
-    told = pairs(ours, theirs, rounds, device)
-    return {"goal": GOALS["update"], **told, "naive instead of ours": pairs(naive, theirs, rounds, device)}
+    compared = pairs(ours, theirs, rounds, device)
+    return {"goal": GOALS["update"], **compared, "naive instead of ours": pairs(naive, theirs, rounds, device)}
 
 
 def peak(device: str, dtype: torch.dtype, n: int = 2048) -> tuple[float, float]:
@@ -148,6 +150,15 @@ def peak(device: str, dtype: torch.dtype, n: int = 2048) -> tuple[float, float]:
         taken.append(since(began, device))
     clock, used = (round(2 * n**3 / statistics.median(column) / 1e9, 1) for column in zip(*taken[2:], strict=True))
     return clock, used
+
+
+def told(turns: Turns, name: str, counted: dict[str, int], device: str) -> dict[str, Any]:
+    """Ours beside another, by the clock and by the process, also for each operation."""
+    told: dict[str, Any] = {"clock": turns.beside(name, 0)} | ({"cpu": turns.beside(name, 1)} if device == "cpu" else {})
+    for one in told.values():
+        one["per FLOP"] = _digits(one["throughput"] * counted["ours"] / counted[name])
+        one["their GFLOP/s"] = round(counted[name] / one["theirs_ms"] / 1e6, 1)
+    return told
 
 
 def measure(data: Path, options: dict[str, Any]) -> dict[str, Any]:
@@ -166,12 +177,13 @@ def measure(data: Path, options: dict[str, Any]) -> dict[str, Any]:
         "batch": batch, "rounds": rounds, "GFLOP a step": {who: round(n / 1e9, 1) for who, n in counted.items()},
         "matmul GFLOP/s": {"fp32": peak(device, torch.float32), "bf16": peak(device, torch.bfloat16)},
     }  # fmt: skip
-    for name in others:
-        told: dict[str, Any] = {"clock": turns.beside(name, 0)} | ({"cpu": turns.beside(name, 1)} if device == "cpu" else {})
-        for one in told.values():
-            one["per FLOP"] = _digits(one["throughput"] * counted["ours"] / counted[name])
-            one["their GFLOP/s"] = round(counted[name] / one["theirs_ms"] / 1e6, 1)
-        result[name] = told
+    result |= {name: told(turns, name, counted, device) for name in others}
+    for name, changes in ALIKE.items():
+        if name in others:
+            alike = arranged(data, options, *changes)
+            both = {"ours": flops(one_step(alike, device)), name: counted[name]}
+            compared = told(in_turn(alike, {name: others[name]}, options, rounds), name, both, device)
+            result[name]["alike"] = {"change": changes, "GFLOP a step": round(both["ours"] / 1e9, 1), **compared}
     ours = [statistics.median(column) / turns.every for column in zip(*turns.taken["ours"][WARM:], strict=True)]
     most = result["matmul GFLOP/s"][options["precision"]]
     reached = [_digits(counted["ours"] / seconds / 1e9 / top) for seconds, top in zip(ours, most, strict=True)]
@@ -199,14 +211,14 @@ def main(*arguments: str) -> None:
     options |= dict(argument.removeprefix("--").split("=") for argument in arguments if argument.startswith("--"))
     torch.set_num_threads(int(options["threads"]))
     _loops.find()
-    told: dict[str, Any] = {"options": options, "goals": GOALS}
+    result: dict[str, Any] = {"options": options, "goals": GOALS}
     with tempfile.TemporaryDirectory() as folder:
         root = unpacked(Path(data), Path(folder), PICTURES)
         for size in options["size"].split(","):
             own = {"size": size, "batch": options["batch"] or BATCHES[size]} | ({} if size == "small" else {"others": ""})
-            told[size] = measure(root, options | own)
-            print(size, json.dumps(told[size]), file=sys.stderr)
-    print(json.dumps(told, indent=1))
+            result[size] = measure(root, options | own)
+            print(size, json.dumps(result[size]), file=sys.stderr)
+    print(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":
