@@ -1,10 +1,4 @@
-"""Configuration is construction: `[section.Name]` of a TOML file is `unnoise.section.Name(**keys)`.
-
-A top-level string, `prediction = "v"`, names a member without keys. A key whose type is neither text nor number may be a
-string or a table too: it names a member of its own section (`[loss.Denoising]` with `weight = "snr"` or
-`weight.MinSNR.gamma = 5`). Keys are checked against the constructor's signature, all of them before anything is built.
-From outside the package a name is "module:Name"; a run that came from somebody else may not bring such names unasked.
-"""
+"""A recipe: every part of a system by name, checked as a whole and then built."""
 
 from __future__ import annotations
 
@@ -12,14 +6,13 @@ import functools
 import importlib
 import inspect
 import tomllib
-import types
-import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from importlib import resources
 from pathlib import Path
 from typing import Any
+
+from .signature import blamed, checker, holds_nan, is_object, parameters, sentence
+from .text import RecipeError, Table, change, find, hint, tables_of
 
 SECTIONS = (
     "domain",
@@ -41,11 +34,6 @@ SECTIONS = (
 DEFAULTS = {"codec": "Identity", "level": "index", "loss": "Denoising", "sampler": "FlowAdams", "times": "Auto"}
 REQUIRED = ("domain", "schedule", "prediction", "network")
 SEVERAL = ("operator", "guidance")  # the first is the innermost
-Table = dict[str, Any]
-
-
-class RecipeError(ValueError):
-    """A recipe that cannot be followed, with all that is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +60,7 @@ class Recipe:
         Raises:
             RecipeError: If there is no such recipe or it is not right.
         """
-        return cls.parse(_text(source), overrides, foreign, str(source))
+        return cls.parse(find(source), overrides, foreign, str(source))
 
     @classmethod
     def parse(
@@ -83,9 +71,9 @@ class Recipe:
             tables = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise RecipeError(f"{name}: not a TOML file: {error}") from error
-        for override in overrides:
-            _override(tables, override)
-        recipe = cls({section: _members(section, table) for section, table in tables.items()}, foreign)
+        for asked in overrides:
+            change(tables, asked)
+        recipe = cls({section: tables_of(section, table) for section, table in tables.items()}, foreign)
         recipe.check()
         return recipe
 
@@ -95,7 +83,7 @@ class Recipe:
         Raises:
             RecipeError: With one clause for each thing that is wrong.
         """
-        wrong = [f"no section [{section}]{_hint(section, SECTIONS)}" for section in self.sections if section not in SECTIONS]
+        wrong = [f"no section [{section}]{hint(section, SECTIONS)}" for section in self.sections if section not in SECTIONS]
         required = [section for section in REQUIRED if not (section == "prediction" and self.classifies)]
         wrong += [f"the section [{section}] is missing" for section in required if section not in self.sections]
         if self.classifies != ("CrossEntropy" in self.members("loss")):
@@ -177,7 +165,7 @@ class Recipe:
         module = importlib.import_module(f"unnoise.{section}")
         names = [n for n in module.__all__ if callable(getattr(module, n)) and not inspect.isabstract(getattr(module, n))]
         if name not in names:
-            raise RecipeError(f"[{section}]: no {name!r}{_hint(name, names)}")
+            raise RecipeError(f"[{section}]: no {name!r}{hint(name, names)}")
         return getattr(module, name)
 
     def _faults(self, section: str, name: str, keys: Table) -> list[str]:
@@ -185,37 +173,37 @@ class Recipe:
 
         try:
             member = self._member(section, name)
-            _model(member)(**{key: self._value(section, member, key, value, build=False) for key, value in keys.items()})
+            checker(member)(**{key: self._value(section, member, key, value, build=False) for key, value in keys.items()})
         except RecipeError as error:
             return [str(error)]
         except ValidationError as error:
-            return [_sentence(f"[{section}.{name}]", fault, parameters(member)) for fault in error.errors()]
+            return [sentence(f"[{section}.{name}]", fault, parameters(member)) for fault in error.errors()]
         return []
 
     def _construct(self, section: str, name: str, keys: Table, given: Mapping[str, Any]) -> Any:
         member = self._member(section, name)
         known = parameters(member)
         arguments = {key: self._value(section, member, key, value) for key, value in keys.items()}
-        checked = _model(member)(**arguments)
+        checked = checker(member)(**arguments)
         arguments = {key: getattr(checked, key) for key in arguments}
         asked = {key: value for key, value in given.items() if key in known and key not in arguments}
         if not inspect.isclass(member):
             return functools.partial(member, **arguments) if arguments else member
         for lacking in known.values():
             if lacking.default is inspect.Parameter.empty and lacking.name not in asked | arguments:
-                where = "only Python or another command can give it" if _is_object(lacking.annotation) else "add it here"
+                where = "only Python or another command can give it" if is_object(lacking.annotation) else "add it here"
                 raise RecipeError(f"[{section}.{name}]: {lacking.name!r} must be given; {where}")
         try:
             return member(**asked, **arguments)
         except Exception as error:  # of a number that nobody thought of, whatever it leads to
-            raise RecipeError(f"[{section}.{name}]: {_blamed(member, asked, arguments, error)}") from error
+            raise RecipeError(f"[{section}.{name}]: {blamed(member, asked, arguments, error)}") from error
 
     def _value(self, section: str, member: Callable[..., Any], key: str, value: Any, build: bool = True) -> Any:
         """A key's value; where the parameter is an object and the value names one, that object."""
         parameter, place = parameters(member).get(key), f"[{section}.{getattr(member, '__name__', '')}]: {key}"
-        if _holds_nan(value):
+        if holds_nan(value):
             raise RecipeError(f"{place} = {value}: expected a number")
-        if parameter is None or not _is_object(parameter.annotation):
+        if parameter is None or not is_object(parameter.annotation):
             return value
         if isinstance(value, int | float | list) or value == {}:
             raise RecipeError(f"{place} = {value!r}: expected a name, or a table of one with its keys")
@@ -229,123 +217,3 @@ class Recipe:
                 raise RecipeError("; ".join(f"{place} = {name!r}: {fault}" for fault in faults))
             return value
         return self._construct(section, name, keys, {})
-
-
-def _blamed(member: Callable[..., Any], given: Mapping[str, Any], arguments: Table, error: Exception) -> str:
-    """What a constructor said, with the key that it is about: the one without which it would have been content."""
-    said = (str(error).splitlines() or [type(error).__name__])[0]
-    for key, value in arguments.items():
-        if key in said:
-            return said
-        try:
-            member(**given, **{other: argument for other, argument in arguments.items() if other != key})
-        except Exception:
-            continue
-        return f"{key} = {value!r}: {said}"
-    return said
-
-
-def _holds_nan(value: Any) -> bool:
-    return any(map(_holds_nan, value)) if isinstance(value, list) else isinstance(value, float) and value != value
-
-
-def names() -> dict[str, str]:
-    """The recipes that come with the package: name -> first comment line."""
-    files = sorted((f for f in resources.files("unnoise.recipes").iterdir() if f.name.endswith(".toml")), key=lambda f: f.name)
-    return {f.name.removesuffix(".toml"): f.read_text("utf-8").splitlines()[0].lstrip("# ") for f in files}
-
-
-@functools.cache
-def parameters(member: Any) -> Mapping[str, inspect.Parameter]:
-    """The constructor's parameters that a recipe can set, their annotations resolved."""
-    hints = typing.get_type_hints(member.__init__ if inspect.isclass(member) else member)
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    found = [p for p in inspect.signature(member).parameters.values() if p.kind in kinds]
-    if not inspect.isclass(member):
-        found = [p for p in found if p.default is not inspect.Parameter.empty]
-    return {p.name: p.replace(annotation=hints.get(p.name, Any)) for p in found}
-
-
-@functools.cache
-def _model(member: Any) -> Any:
-    """A pydantic model of a constructor: unknown keys are refused, numbers and texts are checked, objects pass."""
-    from pydantic import ConfigDict, create_model
-
-    fields: Any = {p.name: (Any if _is_object(p.annotation) else p.annotation, None) for p in parameters(member).values()}
-    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
-    return create_model(getattr(member, "__name__", "member"), __config__=config, **fields)
-
-
-PLAIN = (str, int, float, bool, type(None), Path, list, tuple, dict, Sequence, Mapping)
-
-
-def _is_object(hint: Any) -> bool:
-    """Whether a parameter of this type takes an object of ours rather than text, numbers or lists of them."""
-    if hint is Any:
-        return False
-    origin = typing.get_origin(hint)
-    if origin is typing.Literal:
-        return False
-    if origin in (typing.Union, types.UnionType):
-        return all(_is_object(part) for part in typing.get_args(hint) if part is not type(None))
-    return (origin or hint) not in PLAIN and (origin or hint) not in (typing.Sequence, typing.Mapping)
-
-
-def _text(source: str | Path) -> str:
-    path = Path(source)
-    if path.is_file():
-        return path.read_text("utf-8")
-    known = names()
-    if str(source) in known:
-        return resources.files("unnoise.recipes").joinpath(f"{source}.toml").read_text("utf-8")
-    if path.is_dir():
-        raise RecipeError(
-            f"{source} is a folder; expected a recipe, and the folder as its data: unnoise train pictures --data {source}"
-        )
-    raise RecipeError(f"no recipe {str(source)!r}{_hint(str(source), known)}; `unnoise recipes` lists them")
-
-
-def _members(section: str, table: Any) -> Mapping[str, Table]:
-    if isinstance(table, str):
-        return {table: {}}
-    if not isinstance(table, dict) or not all(isinstance(keys, dict) for keys in table.values()):
-        raise RecipeError(f'[{section}]: expected {section} = "Name" or [{section}.Name] with its keys, given {table!r}')
-    return table
-
-
-def _override(top: Table, override: str) -> None:
-    tables = top
-    target, equals, text = override.partition("=")
-    *parents, key = target.strip().split(".")
-    if not equals or not key or len(parents) == 1:
-        raise RecipeError(f"--set {override}: expected section.Name.key=value or section=Name")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
-    for parent, child in zip(parents, (*parents[1:], key), strict=False):
-        held = tables.get(parent, {})
-        if isinstance(held, str):
-            held = {held: {}} if tables is top or held == child else {}
-        if tables is top and isinstance(held, dict) and child not in held:
-            # Another member takes the place of the one there is; only of guidance there may be several, a new one innermost.
-            held = {child: {}, **held} if parent == "guidance" else {}
-        if not isinstance(held, dict):
-            raise RecipeError(f"--set {override}: {parent} = {held!r} has nothing below it")
-        tables[parent] = tables = held
-    tables[key] = value
-
-
-def _sentence(place: str, fault: Any, known: Mapping[str, Any]) -> str:
-    key = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        return f"{place}: no option {key!r}{_hint(key, known)}"
-    return f"{place}: {key} = {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}"
-
-
-def _hint(name: str, known: Collection[str]) -> str:
-    alike = {other.lower().replace("_", ""): other for other in known}
-    near = get_close_matches(name.lower().replace("_", ""), list(alike), 1)
-    if near:
-        return f"; did you mean {alike[near[0]]!r}?"
-    return f"; there are {', '.join(known)}" if len(known) <= 12 else ""
