@@ -71,6 +71,7 @@ class Claim:
         arms: By name.
         said: The comparisons.
         numbers: That are measured of every arm.
+        remark: Of what was found.
     """
 
     says: str
@@ -78,6 +79,7 @@ class Claim:
     arms: Mapping[str, Arm]
     said: Sequence[Said]
     numbers: Sequence[str] = field(default=("frechet", "accuracy", "recall"))
+    remark: str = ""
 
 
 def claims() -> dict[str, Claim]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from benchmarks.claims._claim import Claim, claims
 from benchmarks.claims._measure import ITEMS, SAMPLES, SEEDS, kept
-from benchmarks.claims._verdict import Verdict, verdicts
+from benchmarks.claims._verdict import HOLDS, LACKING, OPPOSITE, UNDECIDED, Verdict, verdicts
 
 PAGE = Path(__file__).parents[2] / "docs" / "claims.md"
 HEAD = f"""# The field's claims, measured
@@ -23,8 +24,8 @@ ratio, first arm over second), with a 95 % interval by Student's law. A claim *h
 Digits of 64 pixels are not ImageNet: where a claim is of large pictures or long training, a row that disagrees says that it is
 not a law, not that it is wrong where it was made.
 
-One command each, `python -m benchmarks claims NAME`, and one for all: `make claims`. An interrupted one goes on where it was. The
-raw rows are kept in `benchmarks/results/claims`.
+One command each, `python -m benchmarks claims NAME`, and one for all: `make claims`. Each takes at most
+20 minutes of one core, all together an hour and a half; an interrupted one goes on where it was. The raw rows are kept in `benchmarks/results/claims`.
 
 """
 WORDS = {
@@ -54,7 +55,20 @@ def _overview() -> str:
             head = f"[{name}](#{name})" if k == 0 else ""
             said = found.said
             lines.append(f"| {head} | {_word(said.number)} | {said.better} / {said.worse} | {found.told()} | {_marked(found)} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n\n" + _counted() + "\n"
+
+
+def _counted() -> str:
+    """How many comparisons came out how, and which against what is said."""
+    told = [(name, found) for name, claim in claims().items() for found in verdicts(claim, kept(name, claim))]
+    words = Counter(found.word for _, found in told)
+    against = [
+        f"[{name}](#{name}) ({_word(found.said.number)}: {found.said.better} is not better than {found.said.worse}, but worse)"
+        for name, found in told
+        if found.word == OPPOSITE
+    ]
+    counts = ", ".join(f"{word} {words[word]}" for word in (HOLDS, UNDECIDED, OPPOSITE, LACKING) if words[word])
+    return f"Of {len(told)} comparisons: {counts}." + (f" Against what is said: {'; '.join(against)}." if against else "")
 
 
 def _section(name: str, claim: Claim, rows: list[dict[str, Any]]) -> str:
@@ -68,7 +82,7 @@ def _section(name: str, claim: Claim, rows: list[dict[str, Any]]) -> str:
         own = sorted((row for row in rows if row["arm"] == arm), key=lambda row: row["seed"])
         cells = [", ".join(f"{row[number]:.3g}" for row in own) or "not measured yet" for number in numbers]
         lines.append(f"| {arm} | " + " | ".join(cells) + f" | {_same(own, 'nfe')} | {_same(own, 'training')} |")
-    lines += ["", f"`python -m benchmarks claims {name}`", ""]
+    lines += ["", *([claim.remark, ""] if claim.remark else []), f"`python -m benchmarks claims {name}`", ""]
     return "\n".join(lines)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.claims._claim import LOWER, RATIOS, Claim, Said
 
+HOLDS, OPPOSITE, UNDECIDED, LACKING = "holds", "the opposite holds", "undecided", "not measured yet"
 STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571}  # 97.5 % quantiles by degrees of freedom
 
 
@@ -32,8 +33,8 @@ class Verdict:
     def word(self) -> str:
         """In a word."""
         if self.seeds < 2:
-            return "not measured yet"
-        return "holds" if self.low > 0 else "the opposite holds" if self.high < 0 else "undecided"
+            return LACKING
+        return HOLDS if self.low > 0 else OPPOSITE if self.high < 0 else UNDECIDED
 
     def told(self) -> str:
         """The difference with its interval, as a person reads it."""

@@ -18,4 +18,7 @@ CLAIM = Claim(
         Said("scale 1.5", "scale 4"),
     ],
     ("frechet", "accuracy", "precision", "recall"),
+    "The trade is there at every scale. What is not there is a small scale that is better than none on the Frechet "
+    "distance: the network tells the ten digits apart without help (96 % at scale 1), so that guidance has little to give "
+    "and diversity to take.",
 )

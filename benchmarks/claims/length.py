@@ -15,8 +15,13 @@ CLAIM = Claim(
     [
         Said("T = 100", "T = 10"),
         Said("T = 400", "T = 100"),
+        Said("T = 100", "T = 10", "bound"),
         Said("T = 400", "T = 100", "bound"),
         Said("T = 400, 10 steps", "T = 10"),
     ],
     ("frechet", "accuracy", "bound"),
+    "Longer chains do make better samples, up to a length that pictures this small reach at T = 100. Not so the bound. Its "
+    "terms (first seed), T = 10 and T = 100: reconstruction 3.33 and 2.31 bits/dim, denoising 1.07 and 2.52. With the exact"
+    " denoiser the steps at little noise that the longer chain has more of would cost less than they save; with a network "
+    "of 800 updates they cost more. And a chain of ten steps is better learnt on its own than picked out of four hundred.",
 )
