@@ -93,6 +93,19 @@ def test_a_class_that_a_poor_model_does_not_hit_is_no_lost_mode() -> None:
     ]
 
 
+def test_what_is_surely_less_than_real_data_have_is_told_though_it_is_no_fault() -> None:
+    def number(value: float, real: float, width: float = 0.02) -> Number:
+        return Number(value, value - width, value + width, Estimate(real, real - width, real + width), "")
+
+    near = {"frechet": number(1, 1), "recall": number(0.88, 0.9), "detail": number(0.1, 0)}
+    assert verdict(near, []) == ["no fault found: as near to the data as other real data are"]
+    assert verdict(near | {"recall": number(0.8, 0.9), "detail": number(-0.9, 0)}, []) == [
+        "no grave fault, but not yet like real data: recall 0.80 (real data 0.90), 0.9 dB less fine detail"
+    ]
+    assert verdict(near | {"recall": number(0.8, 0.9, 0.2)}, [])[0].startswith("no fault found")  # nobody can tell
+    assert verdict(near | {"recall": number(0.6, 0.9)}, [])[0].startswith("low diversity")  # a fault
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, cache) -> Path:
     folder = tmp_path_factory.mktemp("evaluate")

@@ -25,7 +25,8 @@ Digits of 64 pixels are not ImageNet: where a claim is of large pictures or long
 not a law, not that it is wrong where it was made.
 
 One command each, `python -m benchmarks claims NAME`, and one for all: `make claims`. Each takes at most
-20 minutes of one core, all together an hour and a half; an interrupted one goes on where it was. The raw rows are kept in `benchmarks/results/claims`.
+20 minutes of one core, all together an hour and a half; an interrupted one goes on where it was. The raw rows are kept in
+`benchmarks/results/claims`.
 
 """
 WORDS = {

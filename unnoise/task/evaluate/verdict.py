@@ -8,6 +8,8 @@ from unnoise.task.evaluate.result import Number
 
 DECIBEL = 1.0  # of detail, beyond what real data differ by
 SHORT = 0.85  # of what real data reach: below that something is missing
+LESS = 0.95  # of what real data reach: below that it is told, though no fault
+FADED = 0.3  # decibels of detail that are told, though no fault
 KINDS = 1.1  # of what real data reach: beyond that something is added
 COPIED = 0.02  # of the samples, beyond the real data's share and half of it: lost classes change that share too
 FAR = 2.0  # times the distance of other real data
@@ -113,7 +115,25 @@ def _far(numbers: Mapping[str, Number]) -> str:
     return f"the Frechet distance is {distance.value / distance.real.value:.3g} times that of other real data"
 
 
+def _lesser(numbers: Mapping[str, Number]) -> list[str]:
+    """What is surely less than real data have, though not so much that it is a fault."""
+    told = []
+    for name in ("precision", "recall", "diversity", "accuracy"):  # intervals of coverage are too narrow where data lie in heaps
+        number = numbers.get(name)
+        if number is not None and number.real is not None and number.high < LESS * number.real.low:
+            told.append(f"{name} {number.value:.2f} (real data {number.real.value:.2f})")
+    detail = numbers.get("detail")
+    if detail is not None and detail.real is not None:
+        if detail.high < detail.real.low - FADED:
+            told.append(f"{-detail.value:.1f} dB less fine detail")
+        elif detail.low > detail.real.high + FADED:
+            told.append(f"{detail.value:.1f} dB more fine detail")
+    return told
+
+
 def _fine(numbers: Mapping[str, Number]) -> str:
+    if lesser := _lesser(numbers):
+        return f"no grave fault, but not yet like real data: {', '.join(lesser)}"
     distance = numbers.get("frechet_infinity", numbers.get("frechet"))
     if distance is None or distance.real is None:
         return "no fault found"
