@@ -152,7 +152,7 @@ def peak(device: str, dtype: torch.dtype, n: int = 2048) -> tuple[float, float]:
     return clock, used
 
 
-def told(turns: Turns, name: str, counted: dict[str, int], device: str) -> dict[str, Any]:
+def beside(turns: Turns, name: str, counted: dict[str, int], device: str) -> dict[str, Any]:
     """Ours beside another, by the clock and by the process, also for each operation."""
     told: dict[str, Any] = {"clock": turns.beside(name, 0)} | ({"cpu": turns.beside(name, 1)} if device == "cpu" else {})
     for one in told.values():
@@ -177,12 +177,12 @@ def measure(data: Path, options: dict[str, Any]) -> dict[str, Any]:
         "batch": batch, "rounds": rounds, "GFLOP a step": {who: round(n / 1e9, 1) for who, n in counted.items()},
         "matmul GFLOP/s": {"fp32": peak(device, torch.float32), "bf16": peak(device, torch.bfloat16)},
     }  # fmt: skip
-    result |= {name: told(turns, name, counted, device) for name in others}
+    result |= {name: beside(turns, name, counted, device) for name in others}
     for name, changes in ALIKE.items():
         if name in others:
             alike = arranged(data, options, *changes)
             both = {"ours": flops(one_step(alike, device)), name: counted[name]}
-            compared = told(in_turn(alike, {name: others[name]}, options, rounds), name, both, device)
+            compared = beside(in_turn(alike, {name: others[name]}, options, rounds), name, both, device)
             result[name]["alike"] = {"change": changes, "GFLOP a step": round(both["ours"] / 1e9, 1), **compared}
     ours = [statistics.median(column) / turns.every for column in zip(*turns.taken["ours"][WARM:], strict=True)]
     most = result["matmul GFLOP/s"][options["precision"]]

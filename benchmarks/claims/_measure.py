@@ -69,6 +69,7 @@ def measured(arm: Arm, seed: int, numbers: tuple[str, ...] | list[str], say: Say
         found |= {"bound": told["bits_per_dim"]}
     history = History.read(run)
     found |= {"updates": arm.updates, "training": round(history.total("cpu_seconds") or 0)}
-    found |= {key: about()[key] for key in ("date", "commit")}
+    here = about()
+    found |= {key: here[key] for key in ("date", "commit")}
     say("   " + ", ".join(f"{key} {value}" for key, value in found.items()))
     return found

@@ -24,9 +24,9 @@ ratio, first arm over second), with a 95 % interval by Student's law. A claim *h
 Digits of 64 pixels are not ImageNet: where a claim is of large pictures or long training, a row that disagrees says that it is
 not a law, not that it is wrong where it was made.
 
-One command each, `python -m benchmarks claims NAME`, and one for all: `make claims`. Each takes at most
-20 minutes of one core, all together an hour and a half; an interrupted one goes on where it was. The raw rows are kept in
-`benchmarks/results/claims`.
+One command each, `python -m benchmarks claims NAME`, and one for all: `make claims`. Each takes about
+20 minutes of one core at most, all together an hour and forty minutes; an interrupted one goes on where it
+was. The raw rows are kept in `benchmarks/results/claims`.
 
 """
 WORDS = {
@@ -50,26 +50,27 @@ def write() -> None:
 
 
 def _overview() -> str:
+    told = {name: verdicts(claim, kept(name, claim)) for name, claim in claims().items()}
     lines = ["| claim | said of | better / worse | measured | |", "|---|---|---|---|---|"]
-    for name, claim in claims().items():
-        for k, found in enumerate(verdicts(claim, kept(name, claim))):
+    for name, all_found in told.items():
+        for k, found in enumerate(all_found):
             head = f"[{name}](#{name})" if k == 0 else ""
             said = found.said
             lines.append(f"| {head} | {_word(said.number)} | {said.better} / {said.worse} | {found.told()} | {_marked(found)} |")
-    return "\n".join(lines) + "\n\n" + _counted() + "\n"
+    return "\n".join(lines) + "\n\n" + _counted(told) + "\n"
 
 
-def _counted() -> str:
+def _counted(told: dict[str, list[Verdict]]) -> str:
     """How many comparisons came out how, and which against what is said."""
-    told = [(name, found) for name, claim in claims().items() for found in verdicts(claim, kept(name, claim))]
-    words = Counter(found.word for _, found in told)
+    words = Counter(found.word for all_found in told.values() for found in all_found)
+    counts = ", ".join(f"{word} {words[word]}" for word in (HOLDS, UNDECIDED, OPPOSITE, LACKING) if words[word])
     against = [
         f"[{name}](#{name}) ({_word(found.said.number)}: {found.said.better} is not better than {found.said.worse}, but worse)"
-        for name, found in told
+        for name, all_found in told.items()
+        for found in all_found
         if found.word == OPPOSITE
     ]
-    counts = ", ".join(f"{word} {words[word]}" for word in (HOLDS, UNDECIDED, OPPOSITE, LACKING) if words[word])
-    return f"Of {len(told)} comparisons: {counts}." + (f" Against what is said: {'; '.join(against)}." if against else "")
+    return f"Of {words.total()} comparisons: {counts}." + (f" Against what is said: {'; '.join(against)}." if against else "")
 
 
 def _section(name: str, claim: Claim, rows: list[dict[str, Any]]) -> str:

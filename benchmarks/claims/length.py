@@ -21,7 +21,7 @@ CLAIM = Claim(
     ],
     ("frechet", "accuracy", "bound"),
     "Longer chains do make better samples, up to a length that pictures this small reach at T = 100. Not so the bound. Its "
-    "terms (first seed), T = 10 and T = 100: reconstruction 3.33 and 2.31 bits/dim, denoising 1.07 and 2.52. With the exact"
-    " denoiser the steps at little noise that the longer chain has more of would cost less than they save; with a network "
+    "terms (first seed), T = 10 and T = 100: reconstruction 3.33 and 2.31 bits/dim, denoising 1.07 and 2.52. With the exact "
+    "denoiser the steps at little noise that the longer chain has more of would cost less than they save; with a network "
     "of 800 updates they cost more. And a chain of ten steps is better learnt on its own than picked out of four hundred.",
 )

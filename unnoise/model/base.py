@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from unnoise.domain import Domain
 from unnoise.guidance import Borrowing, Guidance, Guided
 from unnoise.model import guides, others, parts
 from unnoise.model.card import card
+from unnoise.model.defaults import Defaults, full_batches
 from unnoise.recipe import Recipe
 from unnoise.sampler import Ancestral, Fitted, Moment, Sampler, prior
 from unnoise.tensor import Rng
@@ -34,25 +35,6 @@ if TYPE_CHECKING:
 
 Value = Any  # of a condition: one for all samples (a class by name or number, a number, a vector), or one for each
 FILES = ("recipe.toml", "data.json", "weights.safetensors")
-
-
-@dataclass(frozen=True)
-class Defaults:
-    """How a model is sampled unless told otherwise.
-
-    Args:
-        steps: Times in a walk.
-        batch: Samples that are computed together: always so many, the last batch filled up, because a network's arithmetic
-            depends on the size of its batch. With it and the number of threads a picture is the same to the bit in any company.
-    """
-
-    steps: int = 20
-    batch: int = 16
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
 
 
 class Model:
@@ -343,9 +325,3 @@ class Model:
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
-
-
-def full_batches(n: int, size: int) -> Iterator[list[int]]:
-    """Rows 0 .. n - 1 in batches of just this size; the last is filled up with its last row."""
-    for first in range(0, n, size):
-        yield [min(first + i, n - 1) for i in range(size)]

@@ -12,7 +12,7 @@ from unnoise.condition import complete
 from unnoise.denoiser import Denoise
 from unnoise.denoiser.blended import Blended
 from unnoise.model import Model
-from unnoise.model.base import full_batches
+from unnoise.model.defaults import full_batches
 from unnoise.sampler import DDIM, Fitted, Sampler, prior
 from unnoise.task.animate.way import even, slerp
 from unnoise.tensor import Rng

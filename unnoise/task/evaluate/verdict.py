@@ -76,17 +76,21 @@ def _texture(numbers: Mapping[str, Number]) -> str:
     return ""
 
 
-def _short(number: Number | None) -> bool:
-    """Whether a number lies clearly below what real data reach."""
-    return number is not None and number.real is not None and number.high < SHORT * number.real.low
+def _short(number: Number | None, share: float = SHORT) -> bool:
+    """Whether a number lies clearly below what real data reach, or that share of it."""
+    return number is not None and number.real is not None and number.high < share * number.real.low
+
+
+def _beside(numbers: Mapping[str, Number], names: Sequence[str]) -> list[str]:
+    """Those that there are, each with what real data reach."""
+    shown = {name: numbers[name] for name in names if name in numbers}
+    return [f"{name} {n.value:.2f} (real data {n.real.value:.2f})" for name, n in shown.items() if n.real is not None]
 
 
 def _narrow(numbers: Mapping[str, Number]) -> str:
     if _short(numbers.get("precision")) or not _short(numbers.get("recall")):
         return ""
-    shown = {name: numbers[name] for name in ("recall", "coverage", "diversity") if name in numbers}
-    told = [f"{name} {n.value:.2f} (real data {n.real.value:.2f})" for name, n in shown.items() if n.real is not None]
-    return f"low diversity: {', '.join(told)}"
+    return f"low diversity: {', '.join(_beside(numbers, ('recall', 'coverage', 'diversity')))}"
 
 
 def _strange(numbers: Mapping[str, Number], noun: str) -> str:
@@ -117,11 +121,9 @@ def _far(numbers: Mapping[str, Number]) -> str:
 
 def _lesser(numbers: Mapping[str, Number]) -> list[str]:
     """What is surely less than real data have, though not so much that it is a fault."""
-    told = []
-    for name in ("precision", "recall", "diversity", "accuracy"):  # intervals of coverage are too narrow where data lie in heaps
-        number = numbers.get(name)
-        if number is not None and number.real is not None and number.high < LESS * number.real.low:
-            told.append(f"{name} {number.value:.2f} (real data {number.real.value:.2f})")
+    # Not of coverage, whose interval is too narrow where data lie in heaps.
+    names = [name for name in ("precision", "recall", "diversity", "accuracy") if _short(numbers.get(name), LESS)]
+    told = _beside(numbers, names)
     detail = numbers.get("detail")
     if detail is not None and detail.real is not None:
         if detail.high < detail.real.low - FADED:
